@@ -1,0 +1,60 @@
+# Two commands matter: `make book` and `make test`. Both set up .venv by themselves and redo only what has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := book,test
+
+.PHONY: help book test lab bench weights links lint clean
+
+help:
+	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
+	@echo "make test    set up .venv, run all tests: the library's, the chapters', the built book's"
+	@echo "make lab     open the chapters in JupyterLab"
+	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
+	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours on a laptop"
+	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
+	@echo "make lint    check style and the library's import contract"
+	@echo "make clean   remove what make book built (not .venv)"
+
+# The stamp is newer than pyproject.toml exactly when everything that it names is installed.
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or newer is needed, but $(PYTHON) is %d.%d: try make PYTHON=python3.12 ..." % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "No virtual environment could be made: on Debian and Ubuntu, install the package python3-venv."; rm -rf .venv; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade --editable ".[$(EXTRAS)]"
+	@touch $@
+
+.venv/.installed-%: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+book: .venv/.installed
+	$(BIN)/python book/build.py
+
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+lab: .venv/.installed-lab
+	$(BIN)/jupyter lab chapters
+
+bench: .venv/.installed-bench
+	$(BIN)/python -m benchmarks.run
+
+# Each training goes on where it was stopped. The photographs: folders or zip files, any number of them.
+weights: .venv/.installed
+	$(BIN)/colorlib train regression --recipe world --data world --out runs/regression-world-64 --weights runs/regression-world-64.safetensors
+	$(BIN)/colorlib train regression --recipe world-large --data world --start runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
+	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
+	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
+	@test -n "$(PHOTOS)" || { echo 'For the weights for photographs, name some: make weights PHOTOS="a_folder b.zip"'; exit 1; }
+	$(BIN)/colorlib train regression --recipe photographs $(PHOTOS:%=--data %) --out runs/regression-photographs --weights colorlib/weights/regression-photographs.safetensors
+	$(BIN)/colorlib train cic --recipe photographs $(PHOTOS:%=--data %) --out runs/cic-photographs --weights colorlib/weights/cic-photographs.safetensors
+
+links: .venv/.installed
+	$(BIN)/python book/links.py
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf _build

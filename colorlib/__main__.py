@@ -1,0 +1,5 @@
+"""``python -m colorlib`` is the command ``colorlib``."""
+
+from colorlib.cli import app
+
+app(prog_name="colorlib")

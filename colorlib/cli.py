@@ -1,0 +1,266 @@
+"""The command line: train a model, color pictures with it, measure how good it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="colorlib",
+    help="Train models that color gray pictures, and color pictures with them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # it would swallow the square brackets of the help texts
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DATA_HELP = (
+    "Pictures with their colors: a folder, a zip file, or a world that is drawn by the computer, "
+    "'world' (landscapes) or 'flowers'. Give it more than once for several folders."
+)
+MODEL_HELP = (
+    "A trained model: a name that 'colorlib models' lists, a weights file, or the folder of a training run."
+)
+
+
+class _Failure(typer.Exit):
+    """Ends the command with a message and exit code 1."""
+
+    def __init__(self, error):
+        print(f"colorlib: {error}", file=sys.stderr)
+        super().__init__(1)
+
+
+def _data(sources: list[str], size: int, colorful: float):
+    """The data that --data names."""
+    from colorlib.data import Folder, World
+
+    kinds = {"world": "landscape", "flowers": "flowers"}
+    if len(sources) == 1 and sources[0] in kinds and not Path(sources[0]).exists():
+        return World(size, kinds[sources[0]])
+    return Folder(sources, size, colorful)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="What to train: 'colorlib models' lists the names.")],
+    data: Annotated[list[str], typer.Option(help=DATA_HELP)] = ["world"],  # noqa: B006 typer reads it only
+    recipe: Annotated[
+        str,
+        typer.Option(help="The settings: 'quick' takes about a minute on a laptop; --show lists the others."),
+    ] = "quick",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from these trained weights, to adapt them to your data: as for colorize --model."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checkpoints and metrics. [default: runs/MODEL-RECIPE]"),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="At the end, write the trained weights here too, small, ending in .safetensors."),
+    ] = None,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Print the model's recipes and the settings of this one; train nothing."),
+    ] = False,
+) -> None:
+    """Train a model, or go on with a training run that was stopped.
+
+    Stop it any time, with Ctrl-C or by pulling the plug. The same command goes on from the last checkpoint.
+
+    On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
+    """
+    from colorlib import zoo
+    from colorlib.training import TrainingError, checkpoints, fit, learning_curve, recipes
+
+    try:
+        settings = recipes.get(model, recipe)
+        if show:
+            print(f"recipes of {model}: {', '.join(recipes.names()[model])}\n\n{model} {recipe}")
+            for field in fields(settings):
+                print(f"  {field.name:16} {getattr(settings, field.name)}")
+            return
+        if weights is not None:
+            if weights.suffix != ".safetensors":
+                raise ValueError(f"--weights must end in .safetensors; got {weights.name!r}")
+            weights.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
+        pictures = _data(data, settings.size, settings.colorful)
+        built = zoo.build(model, pictures, settings.settings, settings.seed, start)
+        built.side = settings.size
+        out = out or Path("runs") / f"{model}-{recipe}"
+        fit(built, pictures, settings, out)
+    except (ValueError, TypeError, OSError, RuntimeError, TrainingError) as error:
+        raise _Failure(error) from None
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes, the first one reports
+    curve = out / "learning_curve.png"
+    learning_curve(out).savefig(curve)
+    print(f"Trained. {checkpoints.listed(out)[0]} has the weights, {curve} the learning curve.")
+    if weights is not None:
+        try:
+            zoo.save(built, weights)
+        except (ValueError, OSError) as error:
+            raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
+        print(f"{weights} has the weights in half precision.")
+    print(f"Color a picture with them: colorlib colorize PICTURE --model {weights or out}")
+
+
+@app.command()
+def colorize(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
+    out: Annotated[Path, typer.Option(help="Folder for the colored pictures.")] = Path("colored"),
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="For models with a distribution of colors: 1 is muted, toward 0 more vivid."),
+    ] = None,
+    rebalance: Annotated[
+        float | None,
+        typer.Option(help="For the model cic: 0 is muted, 1 as trained, 2 vivid. [default: the model's own]"),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="How many colorings of each picture.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same colorings.")] = 0,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            help="Shorter side in pixels at which the model sees the picture. [default: the model's own]"
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace pictures that are there already.")] = False,
+) -> None:
+    """Color pictures. Each keeps its size and its lightness; a picture in color is taken as gray.
+
+    NAME.jpg becomes NAME.png in the folder --out. A picture that can't be read is named and left out.
+    """
+    import torch
+    from PIL import Image
+
+    from colorlib import zoo
+    from colorlib.data import read
+
+    try:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        colorizer = zoo.load(model, device)
+        jobs = _jobs(pictures, out, samples)
+        if not jobs:
+            raise ValueError("there are no pictures in " + ", ".join(map(str, pictures)))
+        sources = {source.resolve() for source, _ in jobs}
+        onto = [path for _, targets in jobs for path in targets if path.resolve() in sources]
+        if onto:
+            raise ValueError(f"{onto[0]} would replace a picture that is to be colored; choose another --out")
+        there = [str(path) for _, targets in jobs for path in targets if path.exists()]
+        if there and not force:
+            raise ValueError(
+                f"{there[0]} is there already{f', and {len(there) - 1} more' if len(there) > 1 else ''}; "
+                "choose another --out, or --force to replace"
+            )
+        knobs = _given(temperature=temperature, rebalance=rebalance)
+        failed = 0
+        for source, targets in jobs:
+            try:
+                gray = read(source, gray=True)
+            except (OSError, ValueError) as error:
+                print(f"colorlib: {source} can't be read and is left out: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            colored = colorizer.colorize(gray[None].to(device), samples, seed, side=side, **knobs)
+            for path, rgb in zip(targets, colored[:, 0], strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = (rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+                Image.fromarray(pixels).save(path)
+                print(path)
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+        raise _Failure(error) from None
+    if failed:
+        raise _Failure(f"{failed} of {len(jobs)} pictures could not be read")
+
+
+def _jobs(pictures: list[Path], out: Path, samples: int) -> list[tuple[Path, list[Path]]]:
+    """Each picture with the files that its colorings go to, no two the same."""
+    from colorlib.data import picture_files
+
+    found = []
+    for path in pictures:
+        if path.is_dir():
+            found += [(path / name, Path(name)) for name in picture_files(path)]
+        elif path.exists():
+            found.append((path, Path(path.name)))
+        else:
+            raise FileNotFoundError(f"no picture or folder at {path}")
+    stems = [name.with_suffix("") for _, name in found]
+    jobs, taken = [], {}
+    for (source, name), stem in zip(found, stems, strict=True):
+        # a.jpg and a.png in one folder, or two folders with the same names: the whole name, then a number.
+        target = out / (name if stems.count(stem) > 1 else stem)
+        taken[target] = taken.get(target, 0) + 1
+        if taken[target] > 1:
+            target = target.with_name(f"{target.name}-{taken[target]}")
+        endings = [""] if samples == 1 else [f"-{number}" for number in range(1, samples + 1)]
+        jobs.append((source, [target.with_name(f"{target.name}{ending}.png") for ending in endings]))
+    return jobs
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    data: Annotated[list[str], typer.Option(help=DATA_HELP)] = ["world"],  # noqa: B006 typer reads it only
+    count: Annotated[int, typer.Option(help="How many pictures, spread evenly over the data.")] = 500,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels of the squares taken. [default: what the model learned from]"),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
+    rebalance: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
+) -> None:
+    """Color pictures whose colors are known, and print how near the model comes."""
+    import torch
+
+    from colorlib import metrics, zoo
+
+    try:
+        if count < 1:
+            raise ValueError(f"--count must be at least 1; got {count}")
+        colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+        pictures = _data(data, (colorizer.side or 64) if size is None else size, 0.0)
+        total = len(pictures) if hasattr(pictures, "__len__") else count
+        indices = torch.linspace(0, total - 1, min(count, total)).long().tolist()
+        knobs = _given(temperature=temperature, rebalance=rebalance)
+        figures = metrics.evaluate(colorizer, pictures, indices, **knobs)
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+        raise _Failure(error) from None
+    print(f"{model} on {len(indices)} pictures of {pictures!r}")
+    names = list(figures["model"])
+    print(" " * 12 + "".join(f"{name:>10}" for name in names))
+    for who, title in (("model", "the model"), ("gray", "left gray"), ("truth", "the truth")):
+        print(f"{title:12}" + "".join(f"{figures[who][name]:10.3f}" for name in names))
+
+
+def _given(**knobs) -> dict:
+    """The options that were given; the others keep the model's own values."""
+    return {name: value for name, value in knobs.items() if value is not None}
+
+
+@app.command()
+def models() -> None:
+    """List the models that can be trained and the trained ones that come with the library."""
+    from colorlib import zoo
+    from colorlib.training import recipes
+
+    print("To train: colorlib train MODEL --recipe RECIPE")
+    for name, kind in zoo.MODELS.items():
+        print(f"  {name:12} {kind.__doc__.splitlines()[0]}")
+        print(f"  {'':12} recipes: {', '.join(recipes.names()[name])}")
+    print("\nTrained, for --model:")
+    for name in zoo.shipped():
+        print(f"  {name:24} {(zoo.WEIGHTS / (name + '.safetensors')).stat().st_size / 1e6:.1f} MB")
+    print(f"\nTheir model cards are in {zoo.WEIGHTS}.")

@@ -1,0 +1,418 @@
+"""The 313 color bins: where they come from, and the way of a color into them and out again."""
+
+import functools
+import math
+
+import numpy as np
+import torch
+from scipy.spatial import ConvexHull
+
+from colorlib.color._check import check_floating, check_image
+from colorlib.color.spaces import rgb_to_lab
+
+STEP = 10  # the bins lie on a square grid in the ab plane, this far apart
+COUNT = 313
+
+
+@functools.lru_cache
+def _derive_bins(n=17):
+    """The bins as a float64 array (313, 2), from an n x n x n lattice over the sRGB cube."""
+    levels = torch.linspace(0, 1, n, dtype=torch.float64, device="cpu")
+    lattice = torch.cartesian_prod(levels, levels, levels).T.unsqueeze(-1)  # (3, n^3, 1)
+    ab = rgb_to_lab(lattice)[1:, :, 0].T.numpy()
+    # Growing a convex shape by a square is the hull of its corners moved to each corner of the square.
+    corners = ab[ConvexHull(ab).vertices]
+    square = np.array([(-STEP, -STEP), (-STEP, STEP), (STEP, -STEP), (STEP, STEP)])
+    hull = ConvexHull((corners[:, None] + square).reshape(-1, 2))
+    ticks = np.arange(-200, 201, STEP)
+    grid = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), -1).reshape(-1, 2)
+    # Each edge of the hull is a line: inside is where all of them are negative.
+    inside = (grid @ hull.equations[:, :2].T + hull.equations[:, 2] <= 0).all(1)
+    return grid[inside].astype(np.float64)
+
+
+def ab_bins(device=None, dtype=torch.float32):
+    """The centers of the 313 bins that the ab plane of CIELAB is cut into.
+
+    The sRGB gamut is projected on (a, b), its convex hull is grown by 10 units to each side, and the
+    multiples of 10 inside are kept. No file of data is needed.
+
+    Parameters
+    ----------
+    device : torch.device, str or None
+        Where the tensor is made.
+    dtype : torch.dtype
+        Its dtype.
+
+    Returns
+    -------
+    Tensor (313, 2)
+        a and b in CIE units, ordered by a, then by b. A new tensor at each call.
+
+    References
+    ----------
+    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1,
+    names the number of bins and their step. The recipe above is this library's; it gives the published bins.
+    """
+    return torch.tensor(_derive_bins(), device=device, dtype=dtype)
+
+
+# Soft encoding ----------------------------------------------------------------------------------------------
+
+_REACH = 12  # the table below goes from -12 to 12 steps in a and in b: every bin, and a rim without bins
+_SIDE = 2 * _REACH + 1
+_KINDS = 24  # eight octants about a grid point, three orders in each
+
+
+@functools.lru_cache
+def _nearest_table(device):
+    """The five nearest bins for every kind of point: int64 (5, rows), -1 where one of the five is not a bin.
+
+    There is a row for each grid point, octant and order; `_nearest_five` explains them.
+    """
+    with torch.device("cpu"):
+        return _make_nearest_table().to(device)
+
+
+def _make_nearest_table():
+    which = torch.full((_SIDE, _SIDE), -1)
+    at = torch.from_numpy(_derive_bins() / STEP).long() + _REACH
+    which[at[:, 0], at[:, 1]] = torch.arange(COUNT)
+
+    here, right, up, down, left, diagonal = (0, 0), (1, 0), (0, 1), (0, -1), (-1, 0), (1, 1)
+    orders = torch.tensor(
+        [
+            (here, right, up, down, left),
+            (here, right, up, down, diagonal),
+            (here, right, up, diagonal, down),
+        ]
+    )
+    octants = [
+        (orders.flip(-1) if swapped else orders) * torch.tensor([sign_a, sign_b])
+        for swapped in (False, True)
+        for sign_a in (1, -1)
+        for sign_b in (1, -1)
+    ]
+    offsets = torch.cat(octants)  # (24, 5, 2)
+
+    inner = torch.arange(1, _SIDE - 1)
+    neighbors = torch.cartesian_prod(inner, inner)[:, None, None] + offsets
+    five = which[neighbors[..., 0], neighbors[..., 1]]
+    five[(five < 0).any(-1)] = -1
+    table = torch.full((_SIDE, _SIDE, _KINDS, 5), -1)
+    table[1:-1, 1:-1] = five.view(_SIDE - 2, _SIDE - 2, _KINDS, 5)
+    return table.view(-1, 5).T.contiguous()
+
+
+def _nearest_five(a, b):
+    """The five bins nearest to each point (B, P): indices, squared distances less the smallest; (B, 5, P).
+
+    The bins lie on a square grid. Measure from the grid point nearest to a color, in steps. Turn the plane so
+    that the color is in the octant u >= v >= 0; both are at most 1/2. Then the squared distances to the grid
+    points are, less the smallest,
+
+        (0, 0)  0            (0, -1)  1 + 2 v
+        (1, 0)  1 - 2 u      (-1, 0)  1 + 2 u
+        (0, 1)  1 - 2 v      (1, 1)   2 - 2 u - 2 v
+
+    and no other grid point is nearer than the fifth of these. The first three come first, in this order. Then
+    come (0, -1) and the nearer of (-1, 0) and (1, 1). These are three orders in all, so a table gives the
+    bins without a search. Near the rim of the gamut and beyond it one of the five may not be a bin: the table
+    holds -1, and those points, few in a photograph, are compared with all 313.
+    """
+    grid_a, grid_b = torch.round(a / STEP), torch.round(b / STEP)
+    from_a, from_b = a - STEP * grid_a, b - STEP * grid_b
+    size_a, size_b = from_a.abs(), from_b.abs()
+    u, v = torch.maximum(size_a, size_b), torch.minimum(size_a, size_b)
+    step, twice = STEP**2, 2 * STEP
+    down, left, diagonal = step + twice * v, step + twice * u, 2 * step - twice * (u + v)
+    distances = torch.stack(
+        [
+            torch.zeros_like(u),
+            step - twice * u,
+            step - twice * v,
+            torch.minimum(down, diagonal),
+            torch.minimum(torch.maximum(down, diagonal), left),
+        ],
+        1,
+    )
+
+    # Points outside the table, and NaN, are taken to its rim, where there are no bins.
+    row, column = ((grid + _REACH).clamp(0, 2 * _REACH).nan_to_num(nan=0).long() for grid in (grid_a, grid_b))
+    octant = (size_b > size_a) * 4 + (from_a < 0) * 2 + (from_b < 0)
+    order = (diagonal < left).long() + (diagonal < down)
+    place = (row * _SIDE + column) * _KINDS + octant * 3 + order
+    indices = torch.stack([torch.take(nth, place) for nth in _nearest_table(a.device)], 1)
+
+    rest = indices[:, 0] < 0
+    if rest.any():
+        exact = _nearest(a[rest], b[rest], 5)
+        indices.movedim(1, -1)[rest] = exact[0]
+        distances.movedim(1, -1)[rest] = exact[1]
+    return indices, distances
+
+
+def _nearest(a, b, k):
+    """The k bins nearest to each point (N,), compared with all of them: the same two as above, (N, k)."""
+    # A far point is almost equally far from all bins: only double precision tells them apart.
+    wide = torch.float32 if a.device.type == "mps" else torch.float64
+    bins = ab_bins(a.device, wide)
+    points = torch.stack([a, b], -1).to(wide)
+    finite = points.isfinite().all(-1, keepdim=True)
+    indices, distances = [], []
+    for part in points.masked_fill(~finite, 0).split(4096):
+        # |p - q|^2 less |p|^2, which is the same for all bins q.
+        nearest = (bins.square().sum(-1) - 2 * part @ bins.T).topk(k, largest=False)
+        indices.append(nearest.indices)
+        distances.append(nearest.values - nearest.values[:, :1])
+    indices, distances = torch.cat(indices), torch.cat(distances)
+    return indices.masked_fill(~finite, 0), distances.masked_fill(~finite, math.nan).to(a.dtype)
+
+
+def soft_encode(ab, k=5, sigma=5.0):
+    """Spread each color over the k bins nearest to it, with Gaussian weights.
+
+    The k nearest of all 313 bins are found exactly. Their weights are proportional to
+    exp(-d^2 / (2 sigma^2)), where d is the distance to the bin's center, and sum to 1.
+
+    Parameters
+    ----------
+    ab : Tensor (..., 2, H, W), (N, 2) or (2,)
+        a and b in CIE units; any point of the plane.
+    k : int
+        How many bins, from 1 to 313.
+    sigma : float
+        Width of the Gaussian in CIE units, above 0. Infinity gives each of the k bins the same weight.
+
+    Returns
+    -------
+    indices : Tensor of int64 (..., k, H, W), (N, k) or (k,)
+        Rows of `ab_bins`, nearest first; bins equally near come in any order.
+    weights : Tensor of the same shape
+        In the dtype of `ab`. A color that is not finite gets the weights NaN and the indices 0.
+
+    Raises
+    ------
+    TypeError
+        If `ab` is not a tensor of a floating dtype.
+    ValueError
+        If its shape, `k` or `sigma` is not one of the above.
+
+    References
+    ----------
+    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1.
+    """
+    check_floating(ab, "ab")
+    flat = ab.dim() < 3
+    if flat and (ab.dim() == 0 or ab.shape[-1] != 2):
+        raise ValueError(f"ab must have shape (..., 2, H, W), (N, 2) or (2,); got {tuple(ab.shape)}")
+    if not flat:
+        check_image(ab, 2, "ab")
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= COUNT:
+        raise ValueError(f"k must be a whole number from 1 to {COUNT}; got {k!r}")
+    if not sigma > 0:
+        raise ValueError(f"sigma must be above 0; got {sigma!r}")
+
+    shape = ab.shape
+    a, b = ab.unbind(-1 if flat else -3)
+    images = 1 if flat else math.prod(shape[:-3])
+    wide = torch.float64 if ab.dtype == torch.float64 else torch.float32
+    a, b = (x.reshape(images, x.numel() // max(images, 1)).to(wide) for x in (a, b))
+    if k <= 5:
+        indices, distances = (x[:, :k] for x in _nearest_five(a, b))
+    else:
+        indices, distances = (
+            x.unflatten(0, a.shape).movedim(-1, 1) for x in _nearest(a.flatten(), b.flatten(), k)
+        )
+    # Within these limits the square of sigma is neither 0 nor infinite in float32.
+    weights = (distances / (-2 * min(max(sigma, 1e-15), 1e15) ** 2)).exp()
+    weights = (weights / weights.sum(1, keepdim=True)).to(ab.dtype)
+    if flat:
+        return tuple(x[0].T.reshape(*shape[:-1], k) for x in (indices, weights))
+    return tuple(x.reshape(*shape[:-3], k, *shape[-2:]) for x in (indices, weights))
+
+
+# Decoding ---------------------------------------------------------------------------------------------------
+
+
+def annealed_mean(logits, temperature=0.38):
+    """The color that a distribution over the bins stands for: its mean after sharpening by a temperature.
+
+    With probabilities z, the mean of the bins is taken under softmax(log z / T). T = 1 gives the mean of z,
+    T = 0 the center of its most probable bin (the first, if several tie), T = infinity the plain mean of all
+    bins whose probability is not 0.
+
+    Parameters
+    ----------
+    logits : Tensor (..., 313, H, W), (N, 313) or (313,)
+        Logarithms of probabilities, up to a constant. A bin of probability 0 has -inf. Where all are -inf, or
+        one is NaN or +inf, the color is NaN.
+    temperature : float
+        T, from 0 to infinity.
+
+    Returns
+    -------
+    Tensor (..., 2, H, W), (N, 2) or (2,)
+        a and b in CIE units, in the dtype of `logits`.
+
+    Raises
+    ------
+    TypeError
+        If `logits` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not one of the above, or the temperature is negative or NaN.
+
+    References
+    ----------
+    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.3, equation 5.
+    """
+    check_floating(logits, "logits")
+    flat = logits.dim() < 3
+    if flat and (logits.dim() == 0 or logits.shape[-1] != COUNT):
+        wanted = f"(..., {COUNT}, H, W), (N, {COUNT}) or ({COUNT},)"
+        raise ValueError(f"logits must have shape {wanted}; got {tuple(logits.shape)}")
+    if not flat:
+        check_image(logits, COUNT, "logits")
+    if isinstance(temperature, str) or not temperature >= 0:
+        raise ValueError(f"temperature must be from 0 to infinity; got {temperature!r}")
+
+    wide = logits.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
+    wide = wide if flat else wide.movedim(-3, -1)
+    bins = ab_bins(wide.device, wide.dtype)
+    # The largest logit becomes 0: whatever small temperature divides it, it stays 0, and the others overflow
+    # to -inf at worst.
+    wide = wide - wide.detach().amax(-1, keepdim=True)
+    limits = torch.finfo(wide.dtype)
+    if temperature == 0:
+        broken = wide.isnan().any(-1, keepdim=True)
+        ab = bins[wide.argmax(-1)].masked_fill(broken, math.nan)
+    else:
+        if temperature > limits.max:
+            wide = wide.masked_fill(wide > -math.inf, 0)
+        else:
+            wide = wide / max(temperature, limits.tiny)
+        ab = wide.softmax(-1) @ bins
+    return (ab if flat else ab.movedim(-1, -3)).to(logits.dtype)
+
+
+# Rebalancing ------------------------------------------------------------------------------------------------
+
+
+def _check_prior(prior):
+    check_floating(prior, "prior")
+    if prior.dim() != 1 or not len(prior):
+        raise ValueError(f"prior must have shape (Q,) with Q at least 1; got {tuple(prior.shape)}")
+    if not (prior >= 0).all():
+        raise ValueError(f"prior must hold no negative number and no NaN; its least is {prior.min().item()}")
+    total = prior.double().sum().item()
+    # The rounding of Q numbers may add up, but no more than this.
+    if abs(total - 1) > max(1e-3, torch.finfo(prior.dtype).eps):
+        raise ValueError(f"prior must sum to 1; it sums to {total:.6g}")
+
+
+def bin_prior(ab):
+    """How often each bin is the nearest to a color: the distribution of a set of pictures over the bins.
+
+    Parameters
+    ----------
+    ab : Tensor (..., 2, H, W) or (N, 2)
+        a and b of the pixels in CIE units.
+
+    Returns
+    -------
+    Tensor (313,)
+        Shares that sum to 1, in the dtype of `ab`.
+
+    Raises
+    ------
+    TypeError
+        If `ab` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not one of the above, if it is empty, or if some color is not finite.
+    """
+    indices, weights = soft_encode(ab)
+    nearest = indices.select(-1 if ab.dim() < 3 else -3, 0).flatten()
+    if not len(nearest):
+        raise ValueError(f"ab holds no color: its shape is {tuple(ab.shape)}")
+    broken = weights.isnan().select(-1 if ab.dim() < 3 else -3, 0).sum().item()
+    if broken:
+        raise ValueError(f"ab holds {broken} colors that are not finite")
+    return (torch.bincount(nearest, minlength=COUNT).double() / len(nearest)).to(ab.dtype)
+
+
+def smooth_prior(prior, sigma=5.0):
+    """Smooth a distribution over the bins with a Gaussian in the ab plane.
+
+    Each bin hands its share on to all bins in proportion to exp(-d^2 / (2 sigma^2)), where d is the distance
+    between the centers. So the shares still sum to 1.
+
+    Parameters
+    ----------
+    prior : Tensor (313,)
+        Shares that sum to 1.
+    sigma : float
+        Width of the Gaussian in CIE units, above 0.
+
+    Returns
+    -------
+    Tensor (313,)
+        Shares that sum to 1.
+
+    Raises
+    ------
+    TypeError
+        If `prior` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (313,), if it is not a distribution, or if `sigma` is not above 0.
+
+    References
+    ----------
+    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2.
+    """
+    _check_prior(prior)
+    if len(prior) != COUNT:
+        raise ValueError(f"prior must have shape ({COUNT},); got {tuple(prior.shape)}")
+    wide = prior.to(torch.float64 if prior.dtype == torch.float64 else torch.float32)
+    indices, weights = soft_encode(ab_bins(wide.device, wide.dtype), k=COUNT, sigma=sigma)
+    shares = weights * wide[:, None]
+    return torch.zeros_like(wide).index_add(0, indices.flatten(), shares.flatten()).to(prior.dtype)
+
+
+def rebalancing_weights(prior, mix=0.5):
+    """Weights that make rare colors count for more in a loss.
+
+    The weight of a bin is proportional to 1 / ((1 - mix) p + mix / Q), where p is its share and Q the number
+    of bins. The weights are scaled so that the expected weight, the sum of p w, is 1.
+
+    Parameters
+    ----------
+    prior : Tensor (Q,)
+        Share of each bin; sums to 1. See `bin_prior` and `smooth_prior`.
+    mix : float
+        From 0 to 1: how much of the uniform distribution is mixed in. 1 gives every bin the weight 1.
+
+    Returns
+    -------
+    Tensor (Q,)
+        The weights, in the dtype of `prior`.
+
+    Raises
+    ------
+    TypeError
+        If `prior` is not a tensor of a floating dtype.
+    ValueError
+        If `prior` is not a distribution, if `mix` is outside [0, 1], or if `mix` is 0 and some share is 0.
+
+    References
+    ----------
+    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2, equation 4.
+    """
+    _check_prior(prior)
+    if not 0 <= mix <= 1:
+        raise ValueError(f"mix must be from 0 to 1; got {mix!r}")
+    empty = int((prior == 0).sum())
+    if mix == 0 and empty:
+        raise ValueError(f"mix is 0 and {empty} bins have the share 0: their weight would be infinite")
+    wide = prior.to(torch.float64 if prior.dtype == torch.float64 else torch.float32)
+    weights = 1 / ((1 - mix) * wide + mix / len(wide))
+    return (weights / (wide * weights).sum()).to(prior.dtype)

@@ -1,0 +1,649 @@
+"""Color spaces: pure functions from (..., C, H, W) tensors to (..., C', H, W) tensors.
+
+Every function takes float16, bfloat16, float32 or float64, on any device, and returns the dtype that came in.
+The half types are computed in float32 inside. Gradients are finite everywhere. A NaN in one pixel makes that
+pixel NaN and no other. A tensor that is not floating raises `TypeError`; a wrong shape raises `ValueError`.
+"""
+
+import torch
+
+from colorlib.color._check import check_image
+
+# Linear sRGB to CIE XYZ, and the white point D65 seen at 2 degrees: the figures that scikit-image uses.
+XYZ_FROM_RGB = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+WHITE = (0.95047, 1.0, 1.08883)
+
+# Analog YUV after ITU-R BT.470, as in scikit-image.
+YUV_FROM_RGB = (
+    (0.299, 0.587, 0.114),
+    (-0.14714119, -0.28886916, 0.43601035),
+    (0.61497538, -0.51496512, -0.10001026),
+)
+
+
+# YCbCr is luma, and how far blue and red are from it, brought to [-0.5, 0.5].
+_LUMA = YUV_FROM_RGB[0]
+_YCBCR_FROM_RGB = (
+    _LUMA,
+    tuple(((channel == 2) - weight) / (2 - 2 * _LUMA[2]) for channel, weight in enumerate(_LUMA)),
+    tuple(((channel == 0) - weight) / (2 - 2 * _LUMA[0]) for channel, weight in enumerate(_LUMA)),
+)
+
+
+def _inverse(matrix):
+    return tuple(map(tuple, torch.tensor(matrix, dtype=torch.float64).inverse().tolist()))
+
+
+# The white point is folded into the matrices: one multiplication less for each value.
+_WHITE_XYZ_FROM_RGB = tuple(
+    tuple(m / white for m in row) for row, white in zip(XYZ_FROM_RGB, WHITE, strict=True)
+)
+_RGB_FROM_WHITE_XYZ = _inverse(_WHITE_XYZ_FROM_RGB)
+_RGB_FROM_YUV = _inverse(YUV_FROM_RGB)
+_RGB_FROM_YCBCR = _inverse(_YCBCR_FROM_RGB)
+
+# Pixels worked on at once on a CPU. The intermediate results of that many stay in the cache; those of a whole
+# photograph would go to memory and back at every step. Smaller pieces are no faster, and each step of each
+# piece makes torch's threads wait for one another: dear where other programs use the cores too.
+_CHUNK = 1 << 18
+
+
+def _convert(function, x, out_channels):
+    """Apply `function`, which maps channels pixel by pixel, to `x`; compute half types in float32."""
+
+    def compute(part):
+        wide = part if part.dtype in (torch.float32, torch.float64) else part.float()
+        return function(wide).to(part.dtype)
+
+    needs_graph = torch.is_grad_enabled() and x.requires_grad
+    if needs_graph or x.device.type != "cpu" or x.numel() <= x.shape[-3] * _CHUNK:
+        return compute(x)
+
+    # The same function on one piece after another: its result for a pixel depends on that pixel alone.
+    channels, height, width = x.shape[-3:]
+    pixels = x.reshape(-1, channels, 1, height * width)
+    out = torch.empty(pixels.shape[0], out_channels, 1, height * width, dtype=x.dtype)
+    images_at_once = max(1, _CHUNK // pixels.shape[-1])
+    for inputs, outputs in zip(pixels.split(images_at_once), out.split(images_at_once), strict=True):
+        for part, result in zip(inputs.split(_CHUNK, -1), outputs.split(_CHUNK, -1), strict=True):
+            result.copy_(compute(part))
+    return out.view(*x.shape[:-3], out_channels, height, width)
+
+
+def _mix(x, matrix):
+    """Multiply the channel vector of every pixel by a matrix, in plain sums.
+
+    A matrix product would round differently for different sizes of image, and on some GPUs to 10 bits.
+    """
+    first, second, third = x.unbind(-3)
+    rows = [torch.add(torch.add(first * m1, second, alpha=m2), third, alpha=m3) for m1, m2, m3 in matrix]
+    return torch.stack(rows, -3)
+
+
+# CIELAB -----------------------------------------------------------------------------------------------------
+
+
+def _power(x, exponent):
+    # Twice as fast as `x**exponent`, and the same for a pixel wherever it lies in the array. `**` rounds the
+    # last few elements of an array otherwise, and results would depend on the size of the batch.
+    return torch.exp(torch.log(x) * exponent)
+
+
+def _line_then(power, x, threshold, slope):
+    """A straight line up to the threshold and `power(x)` above it: the shape of all four curves of CIELAB.
+
+    It is written as a sum of two parts, each constant where the other varies. That is several times as fast
+    as `torch.where`, and its gradient is finite at black. The published constants let line and power meet
+    only to within 4e-7; here they meet exactly.
+    """
+    above = power(x.clamp(min=threshold))
+    below = x.clamp(max=threshold) - threshold
+    return torch.add(above, below, alpha=slope)
+
+
+def _srgb_to_linear(x):
+    return _line_then(lambda v: _power((v + 0.055) / 1.055, 2.4), x, 0.04045, 1 / 12.92)
+
+
+def _linear_to_srgb(x):
+    return _line_then(lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, x, 0.0031308, 12.92)
+
+
+def _lab_curve(x):
+    return _line_then(lambda v: _power(v, 1 / 3), x, 0.008856, 7.787)
+
+
+def _inverse_lab_curve(x):
+    return _line_then(lambda v: v * v * v, x, 0.2068966, 1 / 7.787)
+
+
+def _rgb_to_lab(rgb):
+    x, y, z = _lab_curve(_mix(_srgb_to_linear(rgb), _WHITE_XYZ_FROM_RGB)).unbind(-3)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
+
+
+def _lab_to_rgb(lab, clip):
+    lightness, a, b = lab.unbind(-3)
+    y = (lightness + 16) / 116
+    x = y + a / 500
+    z = y - b / 200
+    if clip:
+        z = z.clamp(min=0)  # as scikit-image does
+    xyz = _inverse_lab_curve(torch.stack([x, y, z], -3))
+    rgb = _linear_to_srgb(_mix(xyz, _RGB_FROM_WHITE_XYZ))
+    return rgb.clamp(0, 1) if clip else rgb
+
+
+def rgb_to_lab(rgb):
+    """Convert sRGB to CIELAB (white point D65, 2 degree observer), as scikit-image does.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        sRGB in [0, 1]. Values outside are not clipped: the curve's straight part goes on below 0, its power
+        above 1.
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        L in [0, 100]; inside the sRGB gamut a runs from -86.2 to 98.2 and b from -107.9 to 94.5.
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(_rgb_to_lab, rgb, 3)
+
+
+def lab_to_rgb(lab, clip=True):
+    """Convert CIELAB (white point D65, 2 degree observer) to sRGB, as scikit-image does.
+
+    Parameters
+    ----------
+    lab : Tensor (..., 3, H, W)
+        L in [0, 100], a and b in CIE units, any value.
+    clip : bool
+        True: colors outside the gamut are clipped to it, first Z at 0 and then each of R, G and B to [0, 1].
+        False: they are returned as they come, below 0 or above 1, and `rgb_to_lab` brings them back.
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        sRGB in [0, 1], or beyond with ``clip=False``.
+
+    Raises
+    ------
+    TypeError
+        If `lab` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
+    """
+    check_image(lab, 3, "lab")
+    return _convert(lambda part: _lab_to_rgb(part, clip), lab, 3)
+
+
+def _rgb_to_gray(rgb):
+    red, green, blue = _srgb_to_linear(rgb).unbind(-3)
+    m1, m2, m3 = XYZ_FROM_RGB[1]
+    return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
+
+
+def rgb_to_gray(rgb):
+    """Convert sRGB to the sRGB gray of the same CIE lightness.
+
+    The color is made linear, its relative luminance Y is taken, and Y is given the sRGB curve again. So the
+    gray has the color's own L in CIELAB. BT.601 luma, the Y of YUV and YCbCr, is another gray: it weights the
+    values before they are made linear, and makes saturated colors darker. Pure blue has luma 0.114; the gray
+    that is as light as it is 0.298.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        sRGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 1, H, W)
+        Gray in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    IEC 61966-2-1.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(_rgb_to_gray, rgb, 1)
+
+
+def fit_gamut(lab):
+    """Bring Lab colors into the sRGB gamut at their own lightness and hue.
+
+    A color outside the gamut has its chroma scaled toward gray until it is inside, by bisection. A color
+    inside is returned as it came. L outside [0, 100] is clipped to it. The result carries no gradient.
+
+    Parameters
+    ----------
+    lab : Tensor (..., 3, H, W)
+        CIELAB, as `rgb_to_lab` gives it.
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        CIELAB inside the gamut: `lab_to_rgb` with ``clip=False`` gives values from -1e-4 to 1 + 1e-4.
+
+    Raises
+    ------
+    TypeError
+        If `lab` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+    """
+    check_image(lab, 3, "lab")
+    with torch.no_grad():
+        return _convert(_fit_gamut, lab.detach(), 3)
+
+
+def _fit_gamut(lab):
+    lab = torch.cat([lab.narrow(-3, 0, 1).clamp(0, 100), lab.narrow(-3, 1, 2)], -3)
+    outside = ~_in_gamut(lab)
+    colors = lab.movedim(-3, -1)[outside].T[:, None]  # (3, 1, colors outside)
+    lightness, ab = colors[:1], colors[1:]
+    # The share of its chroma that a color may keep: `low` is known to be inside, `high` outside.
+    low = torch.zeros_like(lightness)
+    high = torch.ones_like(lightness)
+    for _ in range(16):
+        middle = (low + high) / 2
+        inside = _in_gamut(torch.cat([lightness, middle * ab], -3))
+        low = torch.where(inside, middle, low)
+        high = torch.where(inside, high, middle)
+    fitted = torch.cat([lightness, low * ab], -3)
+    fitted = fitted.masked_fill(~colors.isfinite().all(0), float("nan"))
+    lab.movedim(-3, -1)[outside] = fitted[:, 0].T
+    return lab
+
+
+def _in_gamut(lab):
+    # Gray itself leaves [0, 1] by 2e-5 at L = 100: the white point and the matrix have few digits.
+    rgb = _lab_to_rgb(lab, clip=False)
+    return ((rgb >= -5e-5) & (rgb <= 1 + 5e-5)).all(-3)
+
+
+# YUV and YCbCr ----------------------------------------------------------------------------------------------
+
+
+def rgb_to_yuv(rgb):
+    """Convert RGB to analog YUV (BT.470), as scikit-image does.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        Y in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    ITU-R BT.470-6.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(lambda part: _mix(part, YUV_FROM_RGB), rgb, 3)
+
+
+def yuv_to_rgb(yuv):
+    """Convert analog YUV (BT.470) to RGB: the inverse of `rgb_to_yuv`.
+
+    Parameters
+    ----------
+    yuv : Tensor (..., 3, H, W)
+        Y in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        RGB in [0, 1] for colors that `rgb_to_yuv` gave; others are not clipped.
+
+    Raises
+    ------
+    TypeError
+        If `yuv` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    ITU-R BT.470-6.
+    """
+    check_image(yuv, 3, "yuv")
+    return _convert(lambda part: _mix(part, _RGB_FROM_YUV), yuv, 3)
+
+
+def _rgb_to_ycbcr(rgb):
+    return _mix(rgb, _YCBCR_FROM_RGB) + _chroma_center(rgb)
+
+
+def _ycbcr_to_rgb(ycbcr):
+    return _mix(ycbcr - _chroma_center(ycbcr), _RGB_FROM_YCBCR)
+
+
+def _chroma_center(x):
+    return torch.tensor([0, 0.5, 0.5], dtype=x.dtype, device=x.device).view(3, 1, 1)
+
+
+def rgb_to_ycbcr(rgb):
+    """Convert RGB to YCbCr of full range, as JPEG files hold it.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        Y, Cb and Cr, each in [0, 1]; a gray has Cb = Cr = 0.5. scikit-image has another convention, the
+        studio range of video: Y from 16 to 235.
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    ITU-T T.871 (JFIF); the luma weights are those of ITU-R BT.601.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(_rgb_to_ycbcr, rgb, 3)
+
+
+def ycbcr_to_rgb(ycbcr):
+    """Convert YCbCr of full range to RGB: the inverse of `rgb_to_ycbcr`.
+
+    Parameters
+    ----------
+    ycbcr : Tensor (..., 3, H, W)
+        Y, Cb and Cr in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        RGB in [0, 1] for colors that `rgb_to_ycbcr` gave; others are not clipped.
+
+    Raises
+    ------
+    TypeError
+        If `ycbcr` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    ITU-T T.871 (JFIF).
+    """
+    check_image(ycbcr, 3, "ycbcr")
+    return _convert(_ycbcr_to_rgb, ycbcr, 3)
+
+
+# HSV, HSL and CMYK ------------------------------------------------------------------------------------------
+# These divide by quantities that are 0 for black, white and gray. `_ratio` gives 0 there.
+
+
+def _ratio(numerator, denominator, tiny):
+    """Divide; 0 where the denominator is below `tiny`, the smallest normal number: no gradient overflows."""
+    degenerate = denominator < tiny
+    return (numerator / denominator.masked_fill(degenerate, 1)).masked_fill(degenerate, 0)
+
+
+def _tiny(x):
+    return torch.finfo(x.dtype).tiny
+
+
+def _hue(rgb, high, spread, tiny):
+    red, green, blue = rgb.unbind(-3)
+    # Which channel is the largest says which third of the circle, the other two say where in it.
+    sector = torch.where(high == red, 0.0, torch.where(high == green, 2.0, 4.0))
+    difference = torch.where(high == red, green - blue, torch.where(high == green, blue - red, red - green))
+    hue = (sector + _ratio(difference, spread, tiny)) / 6
+    return torch.where(hue < 0, hue + 1, hue)
+
+
+def _rgb_to_hsv(rgb, tiny):
+    high, low = rgb.amax(-3), rgb.amin(-3)
+    spread = high - low
+    return torch.stack([_hue(rgb, high, spread, tiny), _ratio(spread, high, tiny), high], -3)
+
+
+def _hsv_to_rgb(hsv):
+    hue, saturation, value = hsv.unbind(-3)
+    return torch.stack([value - value * saturation * _wave(hue, n) for n in (5, 3, 1)], -3)
+
+
+def _wave(hue, n):
+    """The trapezoid over the color circle that R, G and B follow, each a third of the circle apart."""
+    place = torch.remainder(n + 6 * hue, 6)
+    return torch.minimum(place, 4 - place).clamp(0, 1)
+
+
+def _rgb_to_hsl(rgb, tiny):
+    high, low = rgb.amax(-3), rgb.amin(-3)
+    spread, total = high - low, high + low
+    # Not 2 - total: its rounding could bring the saturation above 1.
+    saturation = _ratio(spread, torch.where(total <= 1, total, (1 - high) + (1 - low)), tiny)
+    return torch.stack([_hue(rgb, high, spread, tiny), saturation, total / 2], -3)
+
+
+def _hsl_to_rgb(hsl):
+    hue, saturation, lightness = hsl.unbind(-3)
+    reach = saturation * torch.minimum(lightness, 1 - lightness)
+    return torch.stack([lightness + reach * (1 - 2 * _wave(hue, n)) for n in (5, 3, 1)], -3)
+
+
+def rgb_to_hsv(rgb):
+    """Convert RGB to hue, saturation and value.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        Each in [0, 1]. The hue is a fraction of the circle: red 0, green 1/3, blue 2/3; gray gets 0.
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    Smith, Color gamut transform pairs, SIGGRAPH 1978.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(lambda part: _rgb_to_hsv(part, _tiny(rgb)), rgb, 3)
+
+
+def hsv_to_rgb(hsv):
+    """Convert hue, saturation and value to RGB: the inverse of `rgb_to_hsv`.
+
+    Parameters
+    ----------
+    hsv : Tensor (..., 3, H, W)
+        Saturation and value in [0, 1]; the hue is a fraction of the circle and may be any number.
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        If `hsv` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    Smith, Color gamut transform pairs, SIGGRAPH 1978.
+    """
+    check_image(hsv, 3, "hsv")
+    return _convert(_hsv_to_rgb, hsv, 3)
+
+
+def rgb_to_hsl(rgb):
+    """Convert RGB to hue, saturation and lightness.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        Each in [0, 1], in the order H, S, L (Python's colorsys has H, L, S). The hue is a fraction of the
+        circle: red 0, green 1/3, blue 2/3; gray gets 0. The lightness is the mean of the largest and the
+        smallest channel, not that of CIELAB.
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(lambda part: _rgb_to_hsl(part, _tiny(rgb)), rgb, 3)
+
+
+def hsl_to_rgb(hsl):
+    """Convert hue, saturation and lightness to RGB: the inverse of `rgb_to_hsl`.
+
+    Parameters
+    ----------
+    hsl : Tensor (..., 3, H, W)
+        Saturation and lightness in [0, 1]; the hue is a fraction of the circle and may be any number.
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        If `hsl` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
+    """
+    check_image(hsl, 3, "hsl")
+    return _convert(_hsl_to_rgb, hsl, 3)
+
+
+def _rgb_to_cmyk(rgb, tiny):
+    high = rgb.amax(-3, keepdim=True)
+    return torch.cat([_ratio(high - rgb, high, tiny), 1 - high], -3)
+
+
+def _cmyk_to_rgb(cmyk):
+    rgb = (1 - cmyk.narrow(-3, 0, 3)) * (1 - cmyk.narrow(-3, 3, 1))
+    # Each ink makes one channel: a NaN in one would leave the others of that pixel standing.
+    return rgb.masked_fill(cmyk.isnan().any(-3, keepdim=True), float("nan"))
+
+
+def rgb_to_cmyk(rgb):
+    """Convert RGB to cyan, magenta, yellow and black ink, by the simple formula without a color profile.
+
+    Parameters
+    ----------
+    rgb : Tensor (..., 3, H, W)
+        RGB in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 4, H, W)
+        Each in [0, 1]. Black takes all that the three inks share; pure black is (0, 0, 0, 1).
+
+    Raises
+    ------
+    TypeError
+        If `rgb` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 3, H, W).
+
+    References
+    ----------
+    Foley et al., Computer Graphics: Principles and Practice, chapter 13: all shared ink becomes black.
+    """
+    check_image(rgb, 3, "rgb")
+    return _convert(lambda part: _rgb_to_cmyk(part, _tiny(rgb)), rgb, 4)
+
+
+def cmyk_to_rgb(cmyk):
+    """Convert cyan, magenta, yellow and black ink to RGB: the inverse of `rgb_to_cmyk`.
+
+    Parameters
+    ----------
+    cmyk : Tensor (..., 4, H, W)
+        Each in [0, 1].
+
+    Returns
+    -------
+    Tensor (..., 3, H, W)
+        RGB in [0, 1]: (1 - ink) (1 - black) for each channel.
+
+    Raises
+    ------
+    TypeError
+        If `cmyk` is not a tensor of a floating dtype.
+    ValueError
+        If its shape is not (..., 4, H, W).
+    """
+    check_image(cmyk, 4, "cmyk")
+    return _convert(_cmyk_to_rgb, cmyk, 3)

@@ -1,0 +1,156 @@
+"""The answer key: what the colors of a scene can be, and how often, given everything but the colors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from colorlib.color import ab_bins, soft_encode
+
+
+class Palette(NamedTuple):
+    """The colors of one material: `probabilities` (n,), `ab` (n, 2) in CIE units and their `names`."""
+
+    probabilities: Tensor
+    ab: Tensor
+    names: tuple[str, ...]
+
+
+class Law:
+    """The exact posterior of a world's colors given the layout of a scene.
+
+    An object draws one entry of its material's palette; the draws are independent of each other, of the
+    layout and of the lightness. So the distribution at a pixel is the palette of its material, and that of
+    a picture is the product over its objects. A gray picture shows the materials by their texture, shape
+    and place, so this is what a colorizer that understands the picture can know at best.
+
+    Methods take a `Scene`, one or a batch, and use only its `material`, `object` and `palette_of`, except
+    `drawn` and `log_prob`, which read `colors`. Results are float32 on the scene's device. Entropies and
+    log probabilities are in nats.
+    """
+
+    def __init__(self, materials):
+        self._names = {material.name: k for k, material in enumerate(materials)}
+        self._entries = [tuple(entry[0] for entry in material.palette) for material in materials]
+        most = max(map(len, self._entries))
+        p = torch.zeros(len(materials), most, dtype=torch.float64)
+        ab = torch.zeros(len(materials), most, 2, dtype=torch.float64)
+        for k, material in enumerate(materials):
+            for e, (_, probability, a, b) in enumerate(material.palette):
+                p[k, e] = probability
+                ab[k, e] = torch.tensor([a, b])
+        if not torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-12):
+            raise ValueError("the probabilities of a palette must sum to 1")
+        mean = (p[..., None] * ab).sum(1)
+        bins, weights = soft_encode(ab.permute(2, 0, 1))  # (5, materials, entries)
+        share = torch.zeros(len(materials), len(ab_bins()), dtype=torch.float64)
+        for k, w in zip(bins, weights, strict=True):
+            share.scatter_add_(1, k, w.double() * p)
+        tables = {
+            "probabilities": p,
+            "log": p.log(),  # -inf past the last entry: such a color can't be
+            "ab": ab,
+            "mean": mean,
+            "variance": (p * ((ab - mean[:, None]) ** 2).sum(-1)).sum(1)[:, None],
+            "mode": ab[torch.arange(len(p)), p.argmax(1)],
+            "distribution": share,
+            "entropy": torch.special.entr(p).sum(1)[:, None],
+        }
+        self._tables = {"cpu": {name: table.float() for name, table in tables.items()}}
+
+    def _table(self, name: str, like: Tensor) -> Tensor:
+        key = str(like.device)
+        if key not in self._tables:
+            self._tables[key] = {n: t.to(like.device) for n, t in self._tables["cpu"].items()}
+        return self._tables[key][name]
+
+    def _by_material(self, name: str, scene) -> Tensor:
+        return self._table(name, scene.material)[scene.material].movedim(-1, -3)
+
+    def __str__(self) -> str:
+        """The palettes as a table: a line for each material, its colors with their probabilities."""
+        width = max(map(len, self._names))
+        lines = []
+        for name in self._names:
+            palette = self.palette(name)
+            colors = zip(palette.names, palette.probabilities.tolist(), strict=True)
+            lines.append(f"{name:{width}}  " + ", ".join(f"{color} {p:.0%}" for color, p in colors))
+        return "\n".join(lines)
+
+    def palette(self, name: str) -> Palette:
+        """The palette of the material `name`. Raises ValueError for a name that isn't a material of this
+        world.
+        """
+        if name not in self._names:
+            raise ValueError(f"no material {name!r}; this world has {', '.join(self._names)}")
+        k = self._names[name]
+        n = len(self._entries[k])
+        return Palette(
+            self._tables["cpu"]["probabilities"][k, :n].clone(),
+            self._tables["cpu"]["ab"][k, :n].clone(),
+            self._entries[k],
+        )
+
+    def mean(self, scene) -> Tensor:
+        """(..., 2, H, W): the mean ab at each pixel, which a squared error asks for."""
+        return self._by_material("mean", scene)
+
+    def variance(self, scene) -> Tensor:
+        """(..., 1, H, W): the mean squared distance of ab from its mean, below which no squared error can
+        go.
+        """
+        return self._by_material("variance", scene)
+
+    def mode(self, scene) -> Tensor:
+        """(..., 2, H, W): the most probable ab at each pixel."""
+        return self._by_material("mode", scene)
+
+    def distribution(self, scene) -> Tensor:
+        """(..., 313, H, W): probabilities over `colorlib.color.ab_bins`: each color soft-encoded, mixed by
+        probability.
+        """
+        return self._by_material("distribution", scene)
+
+    def pixel_entropy(self, scene) -> Tensor:
+        """(..., 1, H, W): the entropy in nats of the palette entry at each pixel, taken alone."""
+        return self._by_material("entropy", scene)
+
+    def object_entropy(self, scene) -> Tensor:
+        """(..., slots): the entropy in nats of each object's draw; 0 for objects that are absent or don't
+        show.
+        """
+        entropy = self._table("entropy", scene.colors)[scene.palette_of.clamp(min=0), 0]
+        return entropy.masked_fill(~scene.visible, 0)
+
+    def entropy(self, scene) -> Tensor:
+        """(...): the entropy in nats of the picture's color given its gray.
+
+        Every object draws once, so it is the sum over the objects that show, and not over the pixels.
+        """
+        return self.object_entropy(scene).sum(-1)
+
+    def log_prob(self, scene, colors: Tensor | None = None) -> Tensor:
+        """(...): the log probability in nats of the colors of the objects that show.
+
+        `colors` (..., slots) takes the place of the scene's own; -inf where an entry isn't in its object's
+        palette.
+        """
+        colors = scene.colors if colors is None else colors
+        table = self._table("log", scene.colors)
+        most = table.shape[1]
+        wrong = (colors < 0) | (colors >= most)
+        log = table[scene.palette_of.clamp(min=0), colors.clamp(0, most - 1)].masked_fill(wrong, -torch.inf)
+        return log.masked_fill(~scene.visible, 0).sum(-1)
+
+    def drawn(self, scene, colors: Tensor | None = None) -> Tensor:
+        """(..., 2, H, W): the exact ab of the colors drawn, or of other `colors` (..., slots)."""
+        colors = scene.colors if colors is None else colors
+        ab = self._table("ab", scene.colors)[
+            scene.palette_of.clamp(min=0), colors.clamp(min=0)
+        ]  # (..., slots, 2)
+        flat = scene.object.flatten(-2)[..., None].expand(*scene.object.shape[:-2], -1, 2)
+        return (
+            ab.gather(-2, flat).movedim(-1, -2).reshape(*scene.object.shape[:-2], 2, *scene.object.shape[-2:])
+        )

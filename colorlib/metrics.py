@@ -1,0 +1,219 @@
+"""How good a coloring is: numbers that compare it with the true colors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from colorlib.color import rgb_to_gray, rgb_to_lab
+from colorlib.training.batches import as_dict
+
+THRESHOLDS = 150  # the accuracy curve's last threshold, CIE units, as published
+
+
+def _pair(rgb: Tensor, truth: Tensor) -> None:
+    for name, value in (("rgb", rgb), ("truth", truth)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
+        if value.ndim < 3 or value.shape[-3] != 3 or 0 in value.shape[-2:]:
+            raise ValueError(f"{name} must be (..., 3, H, W), got {tuple(value.shape)}")
+    if rgb.shape[-2:] != truth.shape[-2:]:
+        raise ValueError(f"rgb {tuple(rgb.shape)} and truth {tuple(truth.shape)} differ in size")
+
+
+def ab_distance(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Distance of the colors in the ab plane, pixel by pixel, in CIE units.
+
+    Parameters
+    ----------
+    rgb, truth : Tensor
+        RGB in [0, 1], (..., 3, H, W); leading dimensions are broadcast.
+
+    Returns
+    -------
+    Tensor
+        (..., H, W).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else than two pictures of one size.
+    """
+    _pair(rgb, truth)
+    return (rgb_to_lab(rgb)[..., 1:, :, :] - rgb_to_lab(truth)[..., 1:, :, :]).norm(dim=-3)
+
+
+def ab_error(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Mean distance of the colors in the ab plane, CIE units: (..., 3, H, W) to one number a picture, (...).
+
+    Leaving a picture gray has its mean chroma as the error. Arguments and errors as of :func:`ab_distance`.
+    """
+    return ab_distance(rgb, truth).mean((-2, -1))
+
+
+def ab_rmse(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Root of the mean squared distance in the ab plane, CIE units: what a squared loss makes small.
+
+    From (..., 3, H, W) to one number a picture, (...). Arguments and errors as of :func:`ab_distance`.
+    """
+    return ab_distance(rgb, truth).square().mean((-2, -1)).sqrt()
+
+
+def mean_chroma(rgb: Tensor) -> Tensor:
+    """Mean distance of the colors from gray in the ab plane, in CIE units: (..., 3, H, W) to (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else than pictures.
+    """
+    return rgb_to_lab(rgb)[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
+
+
+def accuracy(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Area under the curve of accuracy: share of the pixels within a distance, its mean over the distances.
+
+    The distance in the ab plane goes from 0 to 150 CIE units in whole steps. 1 is perfect.
+
+    Parameters
+    ----------
+    rgb, truth : Tensor
+        RGB in [0, 1], (..., 3, H, W).
+
+    Returns
+    -------
+    Tensor
+        One number from 0 to 1 a picture, (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else than two pictures of one size.
+
+    Notes
+    -----
+    Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 3.1.
+    """
+    distance = ab_distance(rgb, truth)
+    # A pixel at distance d is within each threshold from ceil(d) up: its share of the 151 steps.
+    steps = (THRESHOLDS + 1 - distance.ceil()).clamp(min=0) / (THRESHOLDS + 1)
+    return steps.mean((-2, -1))
+
+
+def psnr(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibels over all three channels: (..., 3, H, W) to (...).
+
+    Infinite for equal pictures. Arguments and errors as of :func:`ab_distance`.
+    """
+    _pair(rgb, truth)
+    return -10 * (rgb - truth).square().mean((-3, -2, -1)).log10()
+
+
+def divergence(exact: Tensor, predicted: Tensor, dim: int = 1) -> Tensor:
+    """Kullback-Leibler divergence: nats lost by taking `predicted` for `exact`.
+
+    The sum over `dim` of p log(p / q). It is 0 where both are equal, and infinite where `predicted` gives 0
+    to what can happen.
+
+    Parameters
+    ----------
+    exact, predicted : Tensor
+        Probabilities, of shapes that broadcast, summing to 1 over `dim`.
+    dim : int
+        The dimension of the outcomes.
+
+    Returns
+    -------
+    Tensor
+        In nats, without that dimension.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other than floating-point tensors, negative numbers, NaN, or sums that are not 1.
+    """
+    for name, value in (("exact", exact), ("predicted", predicted)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
+        total = value.sum(dim)
+        if not (value >= 0).all() or not torch.allclose(total, torch.ones_like(total), atol=1e-3):
+            raise ValueError(f"{name} must hold probabilities that sum to 1 over dimension {dim}")
+    # xlogy: 0 log 0 is 0. Where p is 0 the ratio is never looked at; a q of 0 under p > 0 gives infinity.
+    return (torch.xlogy(exact, exact) - torch.xlogy(exact, predicted)).sum(dim).clamp(min=0.0)
+
+
+def compare(rgb: Tensor, truth: Tensor) -> dict[str, float]:
+    """The usual figures of some colorings, each the mean over the pictures.
+
+    Parameters
+    ----------
+    rgb, truth : Tensor
+        RGB in [0, 1], (B, 3, H, W).
+
+    Returns
+    -------
+    dict of str to float
+        ``"ab error"`` and ``"ab RMSE"`` in CIE units, ``"accuracy"`` from 0 to 1, ``"PSNR"`` in decibels, and
+        ``"chroma"``, the coloring's mean chroma in CIE units. A picture that is nearly gray has a very high
+        PSNR when it is left gray, and so lifts that mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else than pictures of one size.
+    """
+    figures = {
+        "ab error": ab_error(rgb, truth),
+        "ab RMSE": ab_rmse(rgb, truth),
+        "accuracy": accuracy(rgb, truth),
+        "PSNR": psnr(rgb, truth),
+        "chroma": mean_chroma(rgb),
+    }
+    return {name: float(value.double().mean()) for name, value in figures.items()}
+
+
+@torch.no_grad()
+def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
+    """Color pictures whose colors are known, and compare: the model, and leaving them gray.
+
+    Parameters
+    ----------
+    model : Colorizer
+        It colors each picture once, with seed 0.
+    data : Data
+        See :func:`colorlib.training.fit`.
+    indices : sequence of int
+        Which pictures of the data.
+    **knobs
+        The model's own, see :meth:`colorlib.models.Colorizer.colorize`.
+
+    Returns
+    -------
+    dict of str to dict
+        ``"model"``, ``"gray"`` and ``"truth"``, each with the figures of :func:`compare`.
+
+    Raises
+    ------
+    ValueError
+        For no indices.
+    """
+    indices = list(indices)
+    if not indices:
+        raise ValueError("indices must name at least one picture; got none")
+    sums: dict[str, dict[str, float]] = {}
+    device = next(model.parameters()).device
+    for start in range(0, len(indices), 32):
+        part = indices[start : start + 32]
+        truth = as_dict(data.batch(part, device))["rgb"]
+        gray = rgb_to_gray(truth)
+        colored = model.colorize(gray, seed=0, **knobs)[0]
+        for name, rgb in (("model", colored), ("gray", gray.expand(-1, 3, -1, -1)), ("truth", truth)):
+            for figure, value in compare(rgb, truth).items():
+                of_name = sums.setdefault(name, {})
+                of_name[figure] = of_name.get(figure, 0.0) + value * len(part)
+    return {
+        name: {figure: total / len(indices) for figure, total in figures.items()}
+        for name, figures in sums.items()
+    }

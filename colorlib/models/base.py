@@ -1,0 +1,196 @@
+"""What every colorizer has in common: gray in, chroma from the model, the input's own lightness out."""
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
+
+# The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
+# it needs some twenty numbers a pixel, and a photograph may have fifty million pixels.
+PIXELS_AT_ONCE = 2**20
+
+
+class Colorizer(nn.Module):
+    """Base class of the models.
+
+    A model writes two methods: :meth:`loss`, for the trainer, and :meth:`chroma`, the color that it gives to
+    a lightness. :meth:`colorize` does the rest, the same for all.
+
+    Attributes
+    ----------
+    side : int or None
+        Shorter side in pixels of the pictures that the model has learned from. What it knows is how things
+        look at that size, so :meth:`colorize` shows it larger pictures reduced to it. None: their own size.
+    settings : dict
+        Arguments with which the same model can be built again, without its tensors.
+    """
+
+    side: int | None = None
+    settings: dict = {}
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the training loss of a batch, a scalar.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1], and whatever else the model trains on.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def chroma(self, lightness: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """Give the ab of a lightness; called by :meth:`colorize` without gradient and in evaluation mode.
+
+        A model adds its knobs as keyword-only arguments with defaults: ``def chroma(self, lightness, samples,
+        generator, *, temperature=1.0)``.
+
+        Parameters
+        ----------
+        lightness : Tensor
+            CIE L in [0, 100], (B, 1, H, W).
+        samples : int
+            How many colorings of each picture.
+        generator : torch.Generator
+            The only source of chance, on the device of ``lightness``.
+
+        Returns
+        -------
+        Tensor
+            CIE ab, (samples, B, 2, H, W); colors outside the sRGB gamut are allowed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no chroma")
+
+    @torch.no_grad()
+    def colorize(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        side: int | None = None,
+        **knobs,
+    ) -> Tensor:
+        """Color gray pictures: the model's chroma joined with the pictures' own lightness.
+
+        A color that sRGB cannot show at a pixel's lightness keeps its hue and loses chroma until it fits. The
+        model's train or evaluation mode and the global random state are as before afterwards.
+
+        Parameters
+        ----------
+        gray : Tensor
+            Gray pictures, floating point in [0, 1], (B, 1, H, W), of any size from 1 x 1 up.
+        samples : int
+            How many colorings of each picture, at least 1. A model without chance gives equal ones.
+        seed : int, optional
+            Same seed, same colorings (on the same kind of device); None: new ones each time.
+        side : int, optional
+            The model sees pictures whose shorter side is longer than this reduced to it, and its chroma is
+            enlarged again; the lightness keeps every detail. None: the model's own ``side``.
+        **knobs
+            The model's own, listed with its ``chroma``.
+
+        Returns
+        -------
+        Tensor
+            RGB in [0, 1], (samples, B, 3, H, W), on the model's device; float32, or float64 where ``gray``
+            is.
+
+        Raises
+        ------
+        TypeError
+            For gray that is not a floating-point tensor, ``samples`` that is not an int, an unknown knob.
+        ValueError
+            For gray of another shape or outside [0, 1], fewer than one sample, or a side below 1.
+        """
+        _check_gray(gray)
+        if isinstance(samples, bool) or not isinstance(samples, int):
+            raise TypeError(f"samples must be an int, got {samples!r}")
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
+        side = self.side if side is None else side
+        if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
+            raise TypeError(f"side must be an int, got {side!r}")
+        if side is not None and side < 1:
+            raise ValueError(f"side must be at least 1, got {side}")
+        arguments = inspect.signature(self.chroma).parameters.values()
+        known = [p.name for p in arguments if p.kind is p.KEYWORD_ONLY]
+        for name in knobs:
+            if name not in known:
+                raise TypeError(
+                    f"{type(self).__name__} has no knob {name!r}; it has {', '.join(known) or 'none'}"
+                )
+
+        weight = next(self.parameters())
+        gray = gray.to(weight.device, torch.promote_types(gray.dtype, torch.float32)).clamp(0, 1)
+        lightness = _lightness(gray)
+        generator = torch.Generator(weight.device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            seen = _reduce(lightness, side).to(weight.dtype)
+            ab = self.chroma(seen, samples, generator, **knobs).to(lightness)
+        finally:
+            for module, training in modes:
+                module.training = training
+        return _join(lightness, ab)
+
+
+def _lightness(gray: Tensor) -> Tensor:
+    """CIE L of gray (B, 1, H, W)."""
+    rows = max(1, PIXELS_AT_ONCE // (len(gray) * gray.shape[-1]))
+    strips = [rgb_to_lab(strip.expand(-1, 3, -1, -1))[:, :1] for strip in gray.split(rows, dim=2)]
+    return torch.cat(strips, dim=2)
+
+
+def _reduce(lightness: Tensor, side: int | None) -> Tensor:
+    """Shrink pictures (B, 1, H, W) whose shorter side is longer than `side` to it; others stay."""
+    height, width = lightness.shape[-2:]
+    if side is None or min(height, width) <= side:
+        return lightness
+    scale = side / min(height, width)
+    size = [max(1, round(height * scale)), max(1, round(width * scale))]
+    # With antialiasing each pixel is a mean of those it covers, so that texture doesn't turn into noise.
+    return F.interpolate(lightness, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _join(lightness: Tensor, ab: Tensor) -> Tensor:
+    """Lightness (B, 1, H, W) and ab (S, B, 2, h, w), which is enlarged to it, as RGB (S, B, 3, H, W)."""
+    samples, batch, _, *low = ab.shape
+    height, width = lightness.shape[-2:]
+    if low != [height, width]:
+        ab = F.interpolate(ab.flatten(0, 1), (height, width), mode="bilinear", align_corners=False)
+        ab = ab.unflatten(0, (samples, batch))
+    lightness = lightness.expand(samples, -1, -1, -1, -1)
+    rgb = lightness.new_empty(samples, batch, 3, height, width)
+    rows = max(1, PIXELS_AT_ONCE // (samples * batch * width))
+    for top in range(0, height, rows):
+        strip = (..., slice(top, top + rows), slice(None))
+        rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], ab[strip]], dim=2)))
+    return rgb
+
+
+def _check_gray(gray: Tensor) -> None:
+    if not isinstance(gray, Tensor):
+        raise TypeError(f"gray must be a tensor, got {type(gray).__name__}")
+    if not gray.is_floating_point():
+        raise TypeError(f"gray must be floating point in [0, 1], got {gray.dtype}")
+    if gray.ndim != 4 or gray.shape[1] != 1 or 0 in gray.shape:
+        hint = ""
+        if gray.ndim == 3 and gray.shape[0] == 1:
+            hint = "; add a batch dimension: gray[None]"
+        elif gray.ndim == 2:
+            hint = "; add batch and channel dimensions: gray[None, None]"
+        elif gray.ndim >= 3 and gray.shape[-3] == 3:
+            hint = "; make RGB gray with colorlib.color.rgb_to_gray"
+        raise ValueError(f"gray must be (B, 1, H, W), none of them 0, got {tuple(gray.shape)}{hint}")
+    low, high = gray.min().item(), gray.max().item()
+    # Rounding may carry a computed gray a little past the ends; NaN fails both comparisons.
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise ValueError(f"gray must be in [0, 1], got values from {low:.4g} to {high:.4g}")

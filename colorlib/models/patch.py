@@ -1,0 +1,153 @@
+"""A color from a small patch of gray: which neuron of a color map does the patch's center belong to?"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colorlib.classic import nearest
+from colorlib.color import rgb_to_lab
+from colorlib.models.base import Colorizer
+
+# A large photograph is colored in strips of rows: the hidden layer holds at most so many values, 128 MiB.
+VALUES_AT_ONCE = 2**25
+
+
+class PatchMLP(Colorizer):
+    """The patch classifier: a gray patch in, one hidden layer, the color class of the center pixel out.
+
+    The classes are the neurons of a self-organizing map trained on chroma, ``SOM(...).fit(ab).neurons``; a
+    class is colored with its neuron's ab. A layer that sees each patch of a picture is a convolution, and the
+    layer after it a 1 x 1 convolution, so the whole picture is classified at once. At the border the
+    picture's edge pixels are repeated outward. Built here: lightness scaled to [-1, 1] as the input, ReLU,
+    cross entropy.
+
+    Parameters
+    ----------
+    neurons : Tensor
+        Chroma of the classes, CIE ab, (K, 2), finite; kept as a buffer, so a saved model carries its colors.
+    patch : int
+        Side of the patch in pixels, odd.
+    hidden : int
+        Size of the hidden layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For neurons that are not a finite floating-point (K, 2), an even patch, or a size below 1.
+
+    Notes
+    -----
+    Source: Richart, Visca, Baliosian, "Image Colorization with Neural Networks", Workshop of Computer Vision
+    2017, where the hidden layer goes up to 100.
+    """
+
+    def __init__(self, neurons: Tensor, patch: int = 9, hidden: int = 100):
+        super().__init__()
+        if not isinstance(neurons, Tensor) or not neurons.is_floating_point():
+            got = neurons.dtype if isinstance(neurons, Tensor) else type(neurons).__name__
+            raise TypeError(f"neurons must be a floating-point tensor, got {got}")
+        if neurons.ndim != 2 or neurons.shape[1] != 2 or len(neurons) == 0:
+            raise ValueError(f"neurons must be (K, 2), the ab of K colors, got {tuple(neurons.shape)}")
+        if not neurons.isfinite().all():
+            raise ValueError("neurons must be finite, got NaN or infinite values")
+        for name, value in (("patch", patch), ("hidden", hidden)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if patch % 2 == 0:
+            raise ValueError(f"patch must be odd, so that it has a center pixel, got {patch}")
+        self.patch = patch
+        self.settings = {"patch": patch, "hidden": hidden}
+        self.register_buffer("neurons", neurons.detach().float().clone())
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, hidden, patch),  # every patch to the hidden layer
+            nn.ReLU(),
+            nn.Conv2d(hidden, len(neurons), 1),  # hidden layer to one score a neuron
+        )
+
+    @classmethod
+    def small(cls, neurons: Tensor) -> "PatchMLP":
+        """Build the quick version: patches of 7 x 7, 32 hidden units."""
+        return cls(neurons, patch=7, hidden=32)
+
+    def logits(self, lightness: Tensor) -> Tensor:
+        """Score every neuron at every pixel: CIE L (B, 1, H, W) to logits (B, K, H, W)."""
+        return self.layers(self._pad(lightness))
+
+    def labels(self, rgb: Tensor) -> Tensor:
+        """Class of every pixel, the neuron nearest to its ab: RGB (B, 3, H, W) to int64 (B, H, W)."""
+        ab = rgb_to_lab(rgb)[:, 1:].movedim(1, -1)
+        return nearest(ab.reshape(-1, 2).to(self.neurons), self.neurons).reshape(ab.shape[:-1])
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the cross entropy of the classes, in nats, the mean over all pixels of the batch.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        """
+        return F.cross_entropy(*self._logits_and_labels(batch))
+
+    @torch.no_grad()
+    def accuracy(self, batch: dict[str, Tensor]) -> float:
+        """Share of the pixels of ``batch["rgb"]`` whose most probable class is their own, from 0 to 1."""
+        logits, labels = self._logits_and_labels(batch)
+        return (logits.argmax(1) == labels).float().mean().item()
+
+    def chroma(
+        self, lightness: Tensor, samples: int, generator: torch.Generator, *, how: str = "mode"
+    ) -> Tensor:
+        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+
+        Parameters
+        ----------
+        lightness : Tensor
+            CIE L, (B, 1, H, W).
+        samples : int
+            How many colorings; they differ only with ``how="sample"``.
+        generator : torch.Generator
+            Source of chance for ``how="sample"``.
+        how : str
+            ``"mode"``: each pixel takes its most probable neuron; ``"mean"``: the mean of the neurons,
+            weighted with their probabilities; ``"sample"``: each pixel draws a neuron by itself. Pixels do
+            not know of each other's draw, so a surface of two possible colors comes out speckled.
+
+        Returns
+        -------
+        Tensor
+            CIE ab, (samples, B, 2, H, W).
+
+        Raises
+        ------
+        ValueError
+            For another ``how``.
+        """
+        if how not in ("mode", "mean", "sample"):
+            raise ValueError(f"how must be 'mode', 'mean' or 'sample', got {how!r}")
+        height, width = lightness.shape[-2:]
+        padded = self._pad(lightness)
+        rows = max(1, VALUES_AT_ONCE // (self.layers[0].out_channels * len(lightness) * width))
+        strips = []
+        for top in range(0, height, rows):
+            logits = self.layers(padded[:, :, top : top + rows + self.patch - 1])
+            logits = logits.movedim(1, -1)  # (B, rows, W, K)
+            if how == "mean":
+                ab = (logits.softmax(-1) @ self.neurons).expand(samples, -1, -1, -1, -1)
+            elif how == "mode":
+                ab = self.neurons[logits.argmax(-1)].expand(samples, -1, -1, -1, -1)
+            else:
+                probabilities = logits.softmax(-1).flatten(0, -2)
+                drawn = probabilities.multinomial(samples, replacement=True, generator=generator)
+                ab = self.neurons[drawn.T.reshape(samples, *logits.shape[:-1])]
+            strips.append(ab.movedim(-1, 2))
+        return torch.cat(strips, dim=-2)
+
+    def _pad(self, lightness: Tensor) -> Tensor:
+        """Scale L to [-1, 1], and repeat edge pixels so that every pixel is the center of a whole patch."""
+        return F.pad(lightness / 50 - 1, (self.patch // 2,) * 4, mode="replicate")
+
+    def _logits_and_labels(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        rgb = batch["rgb"]
+        return self.logits(rgb_to_lab(rgb)[:, :1]), self.labels(rgb)

@@ -1,0 +1,421 @@
+"""Color drawn value by value: a network for what is seen, one for small chroma, one for the full size."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
+from colorlib.models.base import Colorizer
+from colorlib.models.pixelcnn import PixelCNN
+from colorlib.models.regression import sum_over_rgb
+from colorlib.sampling import sample
+
+BACKBONES = ("resnet101", "plain")
+
+
+class PixColor(Colorizer):
+    """PixColor: draws a small map of chroma pixel by pixel, then refines it at the picture's size.
+
+    It has three parts, each of which can be trained and used by itself::
+
+        gray                 -> condition  -> features of the grid      (ConditionNetwork)
+        features, past chroma -> pixelcnn  -> logits of the next value  (PixelCNN)
+        gray, enlarged chroma -> refinement -> chroma                   (Refinement)
+
+    With the ResNet-101 a pixel of the grid stands for 8 x 8 pixels of the picture: a picture of 224 x 224 has
+    28 x 28. Chroma is Cr, then Cb, of full-range YCbCr, both from -1 to 1. A map drawn is one whole choice of
+    colors, so the samples of a picture differ and none is a mean of them.
+
+    The source leaves some things open. Built here: gray of the picture's CIE lightness takes the place of
+    luma, so that training sees the gray that :meth:`colorize` is given; the 32 levels are steps of 1/16, with
+    one that is exactly gray; the target is the mean chroma of each cell, rounded to levels; for the
+    refinement's layers and for how the condition enters see the two classes. A picture whose sides don't fit
+    the grid is continued with its edge pixels, and the result is cropped.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Whether the ResNet-101 starts from torchvision's ImageNet weights, which are downloaded once. Its
+        first convolution is then summed over RGB: on a gray picture it gives what the original gives.
+    unfreeze_at : int
+        The backbone learns nothing in so many first steps, and its batch norms keep their statistics; the
+        paper has 100,000. A step is a call of the loss in training mode, so a recipe that splits its batches
+        in two takes two a step. The count is a buffer, saved with the weights.
+    backbone : str
+        ``"resnet101"``, or ``"plain"``: a few convolutions, for small pictures.
+    reduction : int
+        Side in pixels of a cell of the grid: a power of 2; 8 with the ResNet-101.
+    width, blocks, kernel, hidden, levels : int
+        See :class:`PixelCNN`; ``width`` is that of the condition too.
+    refinement : int
+        Channels of the refinement's first layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter of the wrong type or out of its range.
+    RuntimeError
+        Where the pretrained weights cannot be downloaded.
+
+    Notes
+    -----
+    Source: Guadarrama, Dahl, Bieber, Norouzi, Shlens, Murphy, "PixColor: Pixel Recursive Colorization", BMVC
+    2017, Table 2.
+    """
+
+    def __init__(
+        self,
+        pretrained: bool = False,
+        unfreeze_at: int = 0,
+        backbone: str = "resnet101",
+        reduction: int = 8,
+        width: int = 64,
+        blocks: int = 10,
+        kernel: int = 5,
+        hidden: int = 1024,
+        levels: int = 32,
+        refinement: int = 32,
+    ):
+        super().__init__()
+        if isinstance(unfreeze_at, bool) or not isinstance(unfreeze_at, int):
+            raise TypeError(f"unfreeze_at must be an int, got {unfreeze_at!r}")
+        if unfreeze_at < 0:
+            raise ValueError(f"unfreeze_at must be 0 or more, got {unfreeze_at}")
+        self.settings = {
+            "unfreeze_at": unfreeze_at,
+            "backbone": backbone,
+            "reduction": reduction,
+            "width": width,
+            "blocks": blocks,
+            "kernel": kernel,
+            "hidden": hidden,
+            "levels": levels,
+            "refinement": refinement,
+        }
+        self.unfreeze_at, self.reduction = unfreeze_at, reduction
+        self.condition = ConditionNetwork(width, backbone, reduction, pretrained)
+        self.pixelcnn = PixelCNN(width, blocks, kernel, hidden=hidden, levels=levels, condition=width)
+        self.refinement = Refinement(refinement)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def small(cls) -> PixColor:
+        """Build the quick version, for pictures of some 32 pixels: cells of 2 x 2, half the width."""
+        return cls(
+            backbone="plain", reduction=2, width=32, blocks=4, kernel=3, hidden=128, levels=32, refinement=8
+        )
+
+    # Training.
+
+    def players(self) -> dict[str, tuple]:
+        """Give the two who learn side by side, see :class:`colorlib.training.Player`."""
+        # The trainer takes plain tuples; its room may use this one, and not the other way.
+        drawing = [*self.condition.parameters(), *self.pixelcnn.parameters()]
+        return {
+            "pixelcnn": (drawing, self.pixelcnn_loss),
+            "refinement": (list(self.refinement.parameters()), self.refinement_loss),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the sum of both players' losses; they share no weights, so each keeps its own gradient."""
+        return self.pixelcnn_loss(batch) + self.refinement_loss(batch)
+
+    def pixelcnn_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the mean nats of a value of the small chroma map; knowing nothing costs log(levels).
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        """
+        frozen = self.training and bool(self.steps < self.unfreeze_at)
+        if self.training:
+            self.steps += 1
+        condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
+        return self.pixelcnn.nats(self.levels(batch["rgb"]), condition).mean()
+
+    def refinement_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the mean squared error of full-size chroma made from the true small map and the gray picture.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        """
+        rgb = batch["rgb"]
+        coarse = self.enlarge(self.pixelcnn.values(self.levels(rgb)), rgb.shape[-2:])
+        return F.mse_loss(self.refinement(rgb_to_gray(rgb), coarse).to(rgb.dtype), _chroma(rgb))
+
+    # Use.
+
+    def levels(self, rgb: Tensor) -> Tensor:
+        """Give the levels of a picture's small chroma map: RGB (B, 3, H, W) to int64 (B, 2, h, w), Cr first.
+
+        The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
+        """
+        return self.pixelcnn.quantize(F.avg_pool2d(_pad(_chroma(rgb), self.reduction), self.reduction))
+
+    def enlarge(self, chroma: Tensor, size: tuple[int, int]) -> Tensor:
+        """Enlarge small maps (B, 2, h, w) to the picture's size, by bilinear interpolation between cells."""
+        chroma = F.interpolate(chroma, scale_factor=self.reduction, mode="bilinear", align_corners=False)
+        return chroma[:, :, : size[0], : size[1]]
+
+    @torch.no_grad()
+    def log_prob(self, gray: Tensor, chroma: Tensor) -> Tensor:
+        """Give the log probability of small chroma maps, in nats an image, in evaluation mode.
+
+        Parameters
+        ----------
+        gray : Tensor
+            Gray pictures in [0, 1], (B, 1, H, W).
+        chroma : Tensor
+            Cr and Cb in [-1, 1], (B, 2, h, w); the nearest levels are taken.
+
+        Returns
+        -------
+        Tensor
+            (B,).
+
+        Raises
+        ------
+        ValueError
+            For a chroma map that isn't of the picture's grid.
+        """
+        grid = [len(gray), 2, *(-(-side // self.reduction) for side in gray.shape[-2:])]
+        if list(chroma.shape) != grid:
+            raise ValueError(
+                f"chroma must be {tuple(grid)} for gray {tuple(gray.shape)}, got {tuple(chroma.shape)}"
+            )
+        with _evaluating(self):
+            return -self.pixelcnn.nats(self.pixelcnn.quantize(chroma), self.condition(gray)).sum((1, 2, 3))
+
+    def chroma(
+        self,
+        lightness: Tensor,
+        samples: int,
+        generator: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        refine: bool = True,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        progress: Callable[[int, int], bool | None] | None = None,
+        graph: bool = True,
+    ) -> Tensor:
+        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+
+        Parameters
+        ----------
+        lightness : Tensor
+            CIE L, (B, 1, H, W).
+        samples : int
+            How many colorings; all are drawn in one batch.
+        generator : torch.Generator
+            The source of chance.
+        temperature, top_p : float
+            How bold the draws are, see :func:`colorlib.sampling.draw`.
+        refine : bool
+            Whether the refinement network follows; without it the small map is only enlarged.
+        known, mask, progress, graph
+            See :func:`colorlib.sampling.sample`; :meth:`levels` makes ``known`` of a colored picture, which
+            must have the size at which the model sees the gray one.
+        """
+        gray = lab_to_rgb(torch.cat([lightness, torch.zeros_like(lightness).expand(-1, 2, -1, -1)], 1))[:, :1]
+        drawn = sample(
+            self.pixelcnn,
+            self.condition(gray),
+            samples,
+            generator,
+            temperature=temperature,
+            top_p=top_p,
+            known=known,
+            mask=mask,
+            progress=progress,
+            graph=graph,
+        )
+        out = []
+        for levels in drawn:
+            chroma = self.enlarge(self.pixelcnn.values(levels).to(gray), gray.shape[-2:])
+            out.append(_ab(gray, self.refinement(gray, chroma) if refine else chroma))
+        return torch.stack(out)
+
+
+class ConditionNetwork(nn.Module):
+    """What the gray picture says at each place of the grid: a backbone, then three convolutions.
+
+    The ResNet-101 is cut after its third group of blocks, whose stride is replaced by dilation: 1024 features
+    at an eighth of the picture's size. Gray is normalized with the mean and the deviation of photographs'
+    gray that pretrained backbones expect.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the condition; the plain backbone has as many features.
+    backbone : str
+        ``"resnet101"`` or ``"plain"``.
+    reduction : int
+        Side of a cell of the grid in pixels.
+    pretrained : bool
+        Whether the ResNet-101 starts from ImageNet's weights.
+    """
+
+    def __init__(
+        self, width: int = 64, backbone: str = "resnet101", reduction: int = 8, pretrained: bool = False
+    ):
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}")
+        if isinstance(reduction, bool) or not isinstance(reduction, int):
+            raise TypeError(f"reduction must be an int, got {reduction!r}")
+        if reduction < 1 or reduction & (reduction - 1):
+            raise ValueError(f"reduction must be a power of 2, got {reduction}")
+        if backbone == "resnet101" and reduction != 8:
+            raise ValueError(f"the ResNet-101 has a reduction of 8, got {reduction}")
+        if pretrained and backbone != "resnet101":
+            raise ValueError(f"pretrained weights are for the backbone 'resnet101', got {backbone!r}")
+        self.reduction = reduction
+        self.backbone = _resnet101(pretrained) if backbone == "resnet101" else _plain(width, reduction)
+        features = 1024 if backbone == "resnet101" else width
+        self.adaptation = nn.Sequential(
+            nn.Conv2d(features, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, gray: Tensor, frozen: bool = False) -> Tensor:
+        """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, width, ceil(H / 8), ceil(W / 8)).
+
+        With ``frozen`` the backbone gets no gradient and its batch norms change nothing.
+        """
+        x = _pad((gray - 0.449) / 0.226, self.reduction)  # ImageNet's mean and deviation, averaged over RGB
+        self.backbone.train(self.training and not frozen)
+        with torch.no_grad() if frozen else contextlib.nullcontext():
+            features = self.backbone(x)
+        return self.adaptation(features)
+
+
+class Refinement(nn.Module):
+    """Makes enlarged chroma fit the gray picture's edges: an hourglass that adds a correction to it.
+
+    The source gives no complete scales. Built here: 3 x 3 convolutions with ReLU at full size, half and a
+    quarter of it, with c, 2 c, 4 c and again 4 c channels; two bilinear steps back with 2 c and c, to which
+    the features of the same size on the way down are added, for edges don't survive a quarter of the size; a
+    last convolution to Cr and Cb, which starts at zero, so that an untrained network changes nothing. A
+    picture whose sides are not multiples of 4 is continued with its edge pixels, and the result is cropped.
+
+    Parameters
+    ----------
+    channels : int
+        c, the channels of the first layer.
+    """
+
+    def __init__(self, channels: int = 32):
+        super().__init__()
+        if isinstance(channels, bool) or not isinstance(channels, int):
+            raise TypeError(f"channels of the refinement must be an int, got {channels!r}")
+        if channels < 1:
+            raise ValueError(f"channels of the refinement must be at least 1, got {channels}")
+        c = channels
+        self.at_full = _convolution(3, c)
+        self.at_half = _convolution(c, 2 * c, stride=2)
+        self.at_quarter = nn.Sequential(_convolution(2 * c, 4 * c, stride=2), _convolution(4 * c, 4 * c))
+        self.back_to_half = _convolution(4 * c, 2 * c)
+        self.back_to_full = _convolution(2 * c, c)
+        self.correction = nn.Conv2d(c, 2, 3, padding=1)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+
+    def forward(self, gray: Tensor, chroma: Tensor) -> Tensor:
+        """Refine: gray (B, 1, H, W) and enlarged Cr and Cb (B, 2, H, W) to Cr and Cb (B, 2, H, W)."""
+        height, width = gray.shape[-2:]
+        full = self.at_full(_pad(torch.cat([2 * gray - 1, chroma], 1), 4))
+        half = self.at_half(full)
+        quarter = self.at_quarter(half)
+        half = self.back_to_half(_double(quarter)) + half
+        full = self.back_to_full(_double(half)) + full
+        return chroma + self.correction(full)[:, :, :height, :width]
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.ReLU())
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _plain(width: int, reduction: int) -> nn.Sequential:
+    """A small backbone: convolutions down to the grid's size, then some that look farther and farther."""
+    layers, inputs = [], 1
+    strides = [1, *[2] * (reduction.bit_length() - 1)]
+    for stride, dilation in [*((stride, 1) for stride in strides), (1, 1), (1, 2), (1, 4)]:
+        layers += [
+            nn.Conv2d(inputs, width, 3, stride, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+def _resnet101(pretrained: bool) -> nn.Sequential:
+    """The first seven children of torchvision's ``resnet101``, for one channel, the last one dilated."""
+    from torchvision.models import resnet101  # here, so that the library imports without torchvision
+
+    try:
+        whole = resnet101(
+            weights="IMAGENET1K_V1" if pretrained else None,
+            replace_stride_with_dilation=[False, True, False],
+        )
+    except OSError as error:  # no network, a refused request, a full disk
+        raise RuntimeError(
+            f"torchvision's ResNet-101 weights cannot be downloaded ({error}); connect to the network,"
+            " or use pretrained=False"
+        ) from error
+    first = nn.Conv2d(1, 64, 7, 2, padding=3, bias=False)
+    first.weight = nn.Parameter(sum_over_rgb(whole.conv1.weight.detach()))
+    if not pretrained:
+        nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(first, *list(whole.children())[1:7])
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    """Continue pictures to the right and downward with their edge pixels until their sides fit."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def _chroma(rgb: Tensor) -> Tensor:
+    """Cr and Cb in [-1, 1] of RGB."""
+    return 2 * rgb_to_ycbcr(rgb)[:, [2, 1]] - 1
+
+
+def _ab(gray: Tensor, chroma: Tensor) -> Tensor:
+    """CIE ab of Cr and Cb in [-1, 1] (B, 2, H, W), at the lightness of gray (B, 1, H, W)."""
+    cb_cr = chroma.flip(1) / 2 + 0.5
+    luma = gray
+    # Which luma gives a color of this chroma the gray's lightness? Too dark a color gets more, too light a
+    # one less; each turn leaves about half of the error.
+    for _ in range(8):
+        luma = luma + gray - rgb_to_gray(ycbcr_to_rgb(torch.cat([luma, cb_cr], 1)))
+    return rgb_to_lab(ycbcr_to_rgb(torch.cat([luma, cb_cr], 1)))[:, 1:]
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,227 @@
+"""A conditional gated PixelCNN over two channels of chroma: each value given all that came before it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colorlib.models.losses import sparse_cross_entropy
+
+
+class PixelCNN(nn.Module):
+    """A distribution over small chroma maps: a product of one factor for each value, in raster order.
+
+    The channels are Cr first, then Cb. A pixel's Cr is given all pixels before it, row by row from the top
+    left; its Cb is given these and its own Cr. All are given the condition, everywhere.
+
+    Two stacks run through the layers. The vertical one sees the rows above; the horizontal one sees the
+    pixel's row, and the vertical one. Each stack alone is a plain convolution cut to one side, so the pair
+    has no blind spot. In the horizontal stack the first half of the channels belongs to Cr, the second to Cb;
+    masks between the two keep their order within a pixel.
+
+    Parameters
+    ----------
+    width : int
+        Channels of each stack, even.
+    blocks : int
+        Number of gated blocks.
+    kernel, first_kernel : int
+        Sides of the masked kernels in the blocks and in the first layer, odd.
+    hidden : int
+        Channels between the two last layers, even.
+    levels : int
+        Into how many values each channel of chroma is divided.
+    condition : int
+        Channels of the condition.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter that is not an int or is out of its range.
+
+    Notes
+    -----
+    Sources: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", NeurIPS 2016, for the
+    stacks, the gates and the condition; Guadarrama et al., "PixColor", BMVC 2017, Table 2, for the sizes.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 10,
+        kernel: int = 5,
+        first_kernel: int = 7,
+        hidden: int = 1024,
+        levels: int = 32,
+        condition: int = 64,
+    ):
+        super().__init__()
+        for name, value, least in (
+            ("width", width, 2),
+            ("blocks", blocks, 0),
+            ("kernel", kernel, 1),
+            ("first_kernel", first_kernel, 3),
+            ("hidden", hidden, 2),
+            ("levels", levels, 2),
+            ("condition", condition, 1),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if name in ("width", "hidden") and value % 2:
+                raise ValueError(f"{name} must be even, for Cr and Cb have one half each; got {value}")
+            if name.endswith("kernel") and value % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {value}")
+        self.levels, self.condition = levels, condition
+        self.first = FirstLayer(2, width, first_kernel)
+        self.blocks = nn.ModuleList(GatedBlock(width, kernel, condition) for _ in range(blocks))
+        self.hidden = RowConv(width, hidden)
+        self.to_levels = RowConv(hidden, 2 * levels)
+
+    def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
+        """Score the levels of every value, each from the values before it.
+
+        Parameters
+        ----------
+        chroma : Tensor
+            Cr and Cb in [-1, 1], (B, 2, h, w).
+        condition : Tensor
+            (B, condition, h, w).
+
+        Returns
+        -------
+        Tensor
+            Logits, (B, 2, levels, h, w): Cr's first, then Cb's.
+        """
+        vertical, horizontal = self.first(chroma)
+        for block in self.blocks:
+            vertical, horizontal = block(vertical, horizontal, condition)
+        scores = self.to_levels(F.relu(self.hidden(F.relu(horizontal))))
+        return scores.unflatten(1, (2, self.levels))
+
+    def nats(self, levels: Tensor, condition: Tensor) -> Tensor:
+        """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w)."""
+        scores = self(self.values(levels).to(condition.dtype), condition)
+        count, _, classes, height, width = scores.shape
+        targets = levels.reshape(2 * count, 1, height, width)
+        ones = torch.ones_like(targets, dtype=scores.dtype)
+        nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), targets, ones)
+        return nats.view(count, 2, height, width)
+
+    def values(self, levels: Tensor) -> Tensor:
+        """Give the chroma in [-1, 1] that levels stand for, float32.
+
+        The middle level, number ``levels // 2``, is 0 and so exactly gray. There is none at +1 where the
+        number of levels is even.
+        """
+        half = self.levels // 2
+        return (levels - half).float() / half
+
+    def quantize(self, chroma: Tensor) -> Tensor:
+        """Give the nearest levels of chroma in [-1, 1], int64 of the same shape."""
+        half = self.levels // 2
+        return ((chroma * half).round().long() + half).clamp(0, self.levels - 1)
+
+
+class FirstLayer(nn.Module):
+    """The masked convolution on the chroma itself, in its two parts: the rows above, and the row's past."""
+
+    def __init__(self, inputs: int, width: int, kernel: int):
+        super().__init__()
+        self.vertical = RowsAboveConv(inputs, width, kernel, sees_row=False)
+        self.horizontal = RowConv(inputs, width, kernel // 2, sees_itself=False, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Start the two stacks: chroma (B, 2, h, w) to vertical and horizontal, (B, width, h, w) each."""
+        above = self.vertical(x)
+        return above, above + self.horizontal(x)
+
+
+class GatedBlock(nn.Module):
+    """One layer of the two stacks: convolutions, the condition, gates, and a shortcut for the horizontal one.
+
+    Each sum has one bias; a second one in it would say the same.
+    """
+
+    def __init__(self, width: int, kernel: int, condition: int):
+        super().__init__()
+        # Each convolution has twice the width: the first half goes to tanh, the second to the sigmoid. The
+        # halves of Cr and of Cb lie within each of the two.
+        self.vertical = RowsAboveConv(width, 2 * width, kernel)
+        self.horizontal = RowConv(width, 2 * width, kernel // 2, parts=2)
+        self.vertical_to_horizontal = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
+        self.condition_to_vertical = nn.Conv2d(condition, 2 * width, 1, bias=False)
+        self.condition_to_horizontal = nn.Conv2d(condition, 2 * width, 1, bias=False)
+        self.out = RowConv(width, width, bias=False)
+
+    def forward(self, vertical: Tensor, horizontal: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Both stacks, (B, width, h, w) each, one layer further."""
+        v = self.vertical(vertical) + self.condition_to_vertical(condition)
+        h = self.horizontal(horizontal) + self.vertical_to_horizontal(v)
+        h = h + self.condition_to_horizontal(condition)
+        return gate(v), horizontal + self.out(gate(h))
+
+
+def gate(x: Tensor) -> Tensor:
+    """Tanh of the first half of the channels times the sigmoid of the second."""
+    signal, opening = x.chunk(2, 1)
+    return torch.tanh(signal) * torch.sigmoid(opening)
+
+
+class RowsAboveConv(nn.Conv2d):
+    """The upper part of a square convolution: the rows above, and the pixel's own with ``sees_row``.
+
+    No mask is needed. In the first layer the row itself is left out; after it, what stands at a row has seen
+    only the rows above, and the row itself may be used.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, sees_row: bool = True):
+        super().__init__(inputs, outputs, (kernel // 2 + sees_row, kernel))
+        self.reach, self.sees_row = kernel // 2, sees_row
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.sees_row:
+            x = x[:, :, :-1]
+        return super().forward(F.pad(x, (self.reach, self.reach, self.reach, 0)))
+
+
+class RowConv(nn.Conv2d):
+    """A convolution over ``reach`` pixels to the left and the pixel itself, where channels are masked.
+
+    At the pixel itself Cr's channels see Cr's, and Cb's see both. With ``sees_itself`` False, for the first
+    layer, Cr's see nothing there and Cb's see Cr's. The pixels to the left are seen whole.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels. The first half of the inputs is Cr's.
+    reach : int
+        Pixels to the left; 0 makes a masked 1 x 1 convolution.
+    parts : int
+        The outputs are so many equal parts, and the first half of each is Cr's.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        reach: int = 0,
+        sees_itself: bool = True,
+        parts: int = 1,
+        bias: bool = True,
+    ):
+        super().__init__(inputs, outputs, (1, reach + 1), bias=bias)
+        self.reach = reach
+        of_input = torch.arange(inputs) >= inputs // 2  # False: Cr's, True: Cb's
+        of_output = (torch.arange(outputs // parts) >= outputs // parts // 2).repeat(parts)
+        seen = of_input <= of_output[:, None] if sees_itself else of_input < of_output[:, None]
+        mask = torch.ones_like(self.weight)
+        mask[:, :, 0, -1] = seen.to(mask)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def masked_weight(self) -> Tensor:
+        """Give the weights with zeros where nothing may be seen."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (self.reach, 0)), self.masked_weight(), self.bias)

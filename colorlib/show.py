@@ -1,0 +1,320 @@
+"""How it looks: figures with alternative text, sliders that need no kernel, and the claims box.
+
+Everything here becomes plain HTML with its pictures inside. So one and the same cell works in JupyterLab, on
+Colab, and on a published page where no kernel runs and no network is needed.
+"""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+__all__ = ["HTMLFigure", "claim", "figure", "frames", "grid"]
+
+# Pictures up to this side are shown as the pixels they are; larger ones are photographs and are smoothed.
+_PIXEL_ART_SIDE = 128
+# No screen shows a course figure wider than this many real pixels, so larger pictures only cost download.
+_LARGEST_SIDE = 800
+_LARGEST_LOSSLESS = 150_000  # bytes
+_FIGURE_DPI = 144
+
+
+class HTMLFigure:
+    """A finished figure: notebooks show it as HTML, everything else as its one-line description."""
+
+    def __init__(self, markup: str, description: str):
+        self.markup = markup
+        self.description = description
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.description
+
+
+def _as_picture(image) -> Image.Image:
+    """One PIL picture from a tensor or array (3 or 1, H, W) in [0, 1], a PIL image or a matplotlib figure."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if hasattr(image, "savefig"):
+        return _rasterize(image)
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu().numpy()
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            "an image has to be a tensor or array (3, H, W) or (1, H, W), a PIL image or a matplotlib figure,"
+            f" but a {type(image).__name__} came"
+        )
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
+        raise ValueError(f"an image has to have shape (3, H, W) or (1, H, W), but {tuple(image.shape)} came")
+    if not np.issubdtype(image.dtype, np.floating):
+        raise TypeError(f"an image has to be floating point in [0, 1], but dtype {image.dtype} came")
+    # Rounding may leave a color a hair outside; anything more is a mistake that clipping would hide.
+    if not (image.min() >= -0.01 and image.max() <= 1.01):
+        raise ValueError(
+            f"an image has to hold values in [0, 1], but they run from {image.min():.3g} to {image.max():.3g}"
+        )
+    pixels = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    pixels = np.repeat(pixels, 3, axis=0) if pixels.shape[0] == 1 else pixels
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _rasterize(figure) -> Image.Image:
+    """The matplotlib figure as a picture. It is closed, so that the notebook does not show it twice."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_FIGURE_DPI, facecolor="white")
+    plt.close(figure)
+    return Image.open(buffer).convert("RGB")
+
+
+def _data_uri(picture: Image.Image, chart: bool) -> str:
+    """The picture as a WebP data URI: without loss for charts and small images, else as a photograph."""
+    small = max(picture.size) <= _PIXEL_ART_SIDE
+    if not chart and max(picture.size) > _LARGEST_SIDE:
+        scale = _LARGEST_SIDE / max(picture.size)
+        picture = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.LANCZOS)
+    buffer = io.BytesIO()
+    if chart or small:
+        picture.save(buffer, format="WEBP", lossless=True, quality=80, method=2)
+    # Lines and letters pack well without loss. A chart that does not has photographs in it.
+    if not (chart or small) or buffer.tell() > _LARGEST_LOSSLESS:
+        buffer = io.BytesIO()
+        picture.save(buffer, format="WEBP", quality=85, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _img(image, alt: str, width: int | None = None, extra: str = "") -> str:
+    """The ``<img>`` element of one picture, as wide as its column or as ``width`` CSS pixels at most."""
+    chart = hasattr(image, "savefig")
+    if chart:
+        width = width or round(image.get_figwidth() * 96)
+    picture = _as_picture(image)
+    pixelated = not chart and max(picture.size) <= _PIXEL_ART_SIDE
+    style = "width:100%;height:auto;margin:0;" + ("image-rendering:pixelated;" if pixelated else "")
+    if width:
+        style += f"max-width:{width}px;"
+    return (
+        f'<img src="{_data_uri(picture, chart)}" alt="{html.escape(alt, quote=True)}"'
+        f' width="{picture.width}" height="{picture.height}" style="{style}{extra}">'
+    )
+
+
+def figure(fig, alt: str) -> HTMLFigure:
+    """Show a matplotlib figure with a text that says what is to be seen.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        A matplotlib figure. It is closed, so the notebook does not show it a second time.
+    alt : str
+        What a reader who can't see the figure has to know, in a sentence or two.
+
+    Raises
+    ------
+    TypeError
+        ``fig`` is no matplotlib figure.
+    ValueError
+        ``alt`` is empty.
+    """
+    if not hasattr(fig, "savefig") or not hasattr(fig, "get_figwidth"):
+        raise TypeError(f"figure shows a matplotlib figure, but a {type(fig).__name__} came")
+    if not alt.strip():
+        raise ValueError("alt is empty, but a reader who can't see the figure needs its text")
+    # A chart shrunk to a phone's width can't be read: there it scrolls sideways instead.
+    smallest = min(560, round(fig.get_figwidth() * 96))
+    markup = _img(fig, alt, extra=f"min-width:{smallest}px;")
+    return HTMLFigure(
+        '<figure class="colorlib-figure" style="margin:1em 0;overflow-x:auto" tabindex="0"'
+        f' aria-label="{html.escape(alt, quote=True)}">{markup}</figure>',
+        f"figure: {alt}",
+    )
+
+
+def grid(
+    images, titles: Sequence[str] | None = None, columns: int | None = None, alt: str = "", width: int = 160
+) -> HTMLFigure:
+    """Show images beside each other, each with its title below.
+
+    Parameters
+    ----------
+    images : Tensor or sequence
+        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures.
+    titles : sequence of str, optional
+        One short text an image; also what a screen reader says. None needs ``alt``.
+    columns : int, optional
+        Images a row on a wide screen; by default as many as fit. A phone may show fewer.
+    alt : str
+        What the whole figure shows, for readers who can't see it.
+    width : int
+        Of one image at most, in CSS pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An image of another type, shape or range; a wrong number of titles; no
+        image; neither ``titles`` nor ``alt``.
+    """
+    images = list(images)
+    if not images:
+        raise ValueError("grid needs at least one image, but none came")
+    if titles is None and not alt.strip():
+        raise ValueError("grid needs titles or alt: a reader who can't see the images needs a text")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"grid needs one title an image, but {len(titles)} came for {len(images)} images")
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns has to be 1 or more, but {columns} came")
+    cells = []
+    for i, image in enumerate(images):
+        words = titles[i] if titles is not None else f"{alt}, {i + 1} of {len(images)}"
+        title = f'<div style="{_TITLE}">{html.escape(titles[i])}</div>' if titles is not None else ""
+        cells.append(f'<div style="min-width:0">{_img(image, words, width)}{title}</div>')
+    # With `columns`, a narrow page shrinks the images; without, it breaks the row.
+    track = (
+        f"repeat({columns},minmax(0,{width}px))" if columns else f"repeat(auto-fill,minmax({width}px,1fr))"
+    )
+    label = f' role="group" aria-label="{html.escape(alt, quote=True)}"' if alt else ""
+    return HTMLFigure(
+        f'<figure class="colorlib-grid"{label} style="display:grid;gap:8px;margin:1em 0;'
+        f'grid-template-columns:{track}">{"".join(cells)}</figure>',
+        f"grid of {len(images)} images" + (f": {alt}" if alt else ""),
+    )
+
+
+_TITLE = "font-size:0.85em;line-height:1.25;text-align:center;overflow-wrap:anywhere"
+
+# Runs in the reader's browser: it shows the chosen frame, hides the others, and says the label aloud.
+_ON_INPUT = (
+    "const f=this.closest('figure'),m=f.querySelectorAll('img');"
+    "m.forEach((e,i)=>{e.style.display=i==this.value?'':'none'});"
+    "const t=m[this.value].dataset.label;"
+    "f.querySelector('output').textContent=t;this.setAttribute('aria-valuetext',t)"
+)
+
+
+def frames(
+    images, labels: Sequence, title: str, start: int = 0, width: int = 512, alt: str | None = None
+) -> HTMLFigure:
+    """Show a slider over ready-made images: alive in a notebook and on a published page alike.
+
+    The slider is the browser's own, so it needs no kernel, no widget library and no network, and the arrow
+    keys, Home and End move it.
+
+    Parameters
+    ----------
+    images : Tensor or sequence
+        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures,
+        N at least 2.
+    labels : sequence
+        N texts or numbers, the value that the slider shows at each image.
+    title : str
+        What the slider changes, for instance ``"temperature"``.
+    start : int
+        Index of the image shown first.
+    width : int
+        Of the image at most, in CSS pixels.
+    alt : str
+        What all the images show; a screen reader hears it before the label. None takes the title.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An image of another type, shape or range; fewer than two images; a number of
+        labels that differs from the number of images; ``start`` that is no index of an image.
+    """
+    images, labels = list(images), [str(label) for label in labels]
+    if len(images) < 2:
+        raise ValueError(f"frames needs at least 2 images to slide over, but {len(images)} came")
+    if len(labels) != len(images):
+        raise ValueError(f"frames needs one label an image, but {len(labels)} came for {len(images)} images")
+    if not 0 <= start < len(images):
+        raise ValueError(f"start has to be an index from 0 to {len(images) - 1}, but {start} came")
+    if not title.strip():
+        raise ValueError("title is empty, but a reader has to know what the slider changes")
+    pictures = []
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        hidden = "" if i == start else "display:none;"
+        element = _img(image, f"{alt or title}: {label}", width, hidden)
+        pictures.append(element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1))
+    now = html.escape(labels[start])
+    markup = (
+        f'<figure class="colorlib-frames" style="margin:1em 0;max-width:{width}px">'
+        f"{''.join(pictures)}"
+        '<label style="display:flex;flex-wrap:wrap;gap:0 0.6em;align-items:center;padding:0.4em 0">'
+        f'<span>{html.escape(title)}</span><input type="range" min="0" max="{len(images) - 1}" step="1"'
+        # The data attribute asks JupyterLab to leave the arrow keys to the slider.
+        f' value="{start}" data-lm-suppress-shortcuts="true" autocomplete="off"'
+        f' aria-label="{html.escape(title, quote=True)}"'
+        f' aria-valuetext="{now}" style="flex:1 1 10em;min-width:8em;height:2em;margin:0"'
+        f' oninput="{html.escape(_ON_INPUT, quote=True)}">'
+        f'<output style="min-width:4em">{now}</output></label>'
+        "</figure>"
+    )
+    return HTMLFigure(markup, f"slider over {len(images)} images: {title}, {labels[0]} to {labels[-1]}")
+
+
+_VERDICTS = {True: "held", False: "did not hold", "in part": "held in part"}
+
+
+def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | str) -> None:
+    """Show what a source claims beside what this chapter measured, and hand both to the ledger of claims.
+
+    The texts are also stored with the executed notebook under the names ``ID-source``, ``ID-claim``,
+    ``ID-ours`` and ``ID-held``. The ledger page reads them there, so none of its numbers is typed by hand.
+
+    Parameters
+    ----------
+    identifier : str
+        Of the claim in the ledger, for instance ``"S0.3"``.
+    source : str
+        Who claims it.
+    claimed : str
+        The claim in a sentence.
+    ours : str
+        The numbers measured here, as a sentence.
+    held : bool or str
+        True, False or ``"in part"``; computed from the numbers, never a constant.
+
+    Raises
+    ------
+    ValueError
+        An identifier that is not S, digits, point, digits; ``held`` of another value.
+    """
+    from IPython.display import display
+
+    if not re.fullmatch(r"S\d+\.\d+", identifier):
+        raise ValueError(f"a claim's identifier looks like S0.3, but {identifier!r} came")
+    if isinstance(held, (np.bool_, torch.Tensor)):
+        held = bool(held)
+    if held not in _VERDICTS:
+        raise ValueError(f"held has to be True, False or 'in part', but {held!r} came")
+    verdict = _VERDICTS[held]
+    rows = [("Source", source), ("Claim", claimed), ("Measured here", ours), ("Verdict", verdict)]
+    body = "".join(
+        f'<tr><th scope="row" style="text-align:left;vertical-align:top;white-space:nowrap">{name}</th>'
+        f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    display(
+        HTMLFigure(
+            f'<div id="claim-{identifier}" class="colorlib-claim"><table style="margin:0.5em 0">'
+            f'<caption style="caption-side:top;text-align:left"><strong>Claim {identifier}</strong></caption>'
+            f"{body}</table></div>",
+            f"claim {identifier} ({source}): {claimed} Measured here: {ours} Verdict: {verdict}.",
+        )
+    )
+    # The metadata is the form in which MyST-NB's `glue` stores values; its prefix keeps them off the page.
+    prefix = "application/papermill.record/"
+    for part, text in [("source", source), ("claim", claimed), ("ours", ours), ("held", verdict)]:
+        display(
+            {prefix + "text/plain": repr(text)},
+            raw=True,
+            metadata={"scrapbook": {"name": f"{identifier}-{part}", "mime_prefix": prefix}},
+        )

@@ -1,0 +1,330 @@
+"""Recipes: complete, named settings of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "cosine", "one-cycle")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All settings of a training run. With the model, the data and the first weights it fixes the result.
+
+    ``dataclasses.replace(recipe, steps=100)`` gives a changed copy.
+
+    Parameters
+    ----------
+    steps : int
+        Updates of the weights, at least 1.
+    batch : int
+        Pictures a step, over all processes and all parts of a step together.
+    optimizer : str
+        ``"adam"``, ``"adamw"``, ``"rmsprop"`` or ``"sgd"``.
+    learning_rate : float
+        The highest rate that the schedule reaches.
+    betas : tuple of float
+        Adam's two decay rates. SGD takes the first as its momentum, RMSprop the second as its smoothing.
+    weight_decay : float
+        Strength of the pull toward zero, 0 for none; AdamW applies it apart from the gradient.
+    schedule : str
+        The rate over the steps, see :meth:`rate`: ``"constant"``, ``"cosine"`` or ``"one-cycle"``.
+    warmup : int
+        Steps in which the rate rises at the start; fewer than ``steps``. A one-cycle needs at least 1.
+    clip : float, optional
+        Longest gradient of a player: a longer one is scaled down to it. None leaves all as they are.
+    accumulation : int
+        Parts that a batch is split into, one after the other, where memory is short; divides ``batch``.
+    ema : float, optional
+        Decay of the exponential moving average of the weights, in [0, 1); the trained model then has the
+        averaged weights. None: no average.
+    precision : str
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``: what the layers compute in. Weights stay in float32.
+    crop : int, optional
+        Side in pixels of a square cut from each picture at a random place; None takes pictures whole.
+    flip : bool
+        Whether every other picture, by chance, is mirrored left to right.
+    seed : int
+        Decides which pictures a step sees, their crops and mirrors, and chance inside the loss. 0 or more.
+    checkpoint_every, log_every : int
+        Steps from one checkpoint, or one line of metrics, to the next. They don't change the weights.
+    size : int
+        Height and width in pixels of the pictures that ``colorlib train`` takes from the world or a folder.
+    colorful : float
+        Least colorfulness of the pictures that it takes from a folder; 0 takes all.
+    settings : dict
+        Arguments with which it builds the model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a setting of the wrong type or out of its range.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float | None = None
+    accumulation: int = 1
+    ema: float | None = None
+    precision: str = "float32"
+    crop: int | None = None
+    flip: bool = False
+    seed: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 10
+    size: int = 32
+    colorful: float = 0.0
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "accumulation", "checkpoint_every", "log_every", "size"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("warmup", "seed"):
+            _whole(name, getattr(self, name), 0)
+        if self.crop is not None:
+            _whole("crop", self.crop, 1)
+        if _number("colorful", self.colorful) < 0:
+            raise ValueError(f"colorful must be 0 or more; got {self.colorful}")
+        if not isinstance(self.settings, dict):
+            raise TypeError(f"settings must be a dict; got {self.settings!r}")
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+        if not isinstance(self.flip, bool):
+            raise TypeError(f"flip must be True or False; got {self.flip!r}")
+        if _number("learning_rate", self.learning_rate) <= 0:
+            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate}")
+        if _number("weight_decay", self.weight_decay) < 0:
+            raise ValueError(f"weight_decay must be 0 or more; got {self.weight_decay}")
+        if self.clip is not None and _number("clip", self.clip) <= 0:
+            raise ValueError(f"clip must be above 0, or None; got {self.clip}")
+        if self.ema is not None and not 0 <= _number("ema", self.ema) < 1:
+            raise ValueError(f"ema must be in [0, 1), or None; got {self.ema}")
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise TypeError(f"betas must be two numbers; got {self.betas!r}")
+        if not all(0 <= _number("betas", beta) < 1 for beta in self.betas):
+            raise ValueError(f"betas must be in [0, 1); got {self.betas}")
+        object.__setattr__(self, "betas", tuple(self.betas))  # how a frozen dataclass sets its own field
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup must be below steps, {self.steps}; got {self.warmup}")
+        if self.schedule == "one-cycle" and self.warmup == 0:
+            raise ValueError("a one-cycle schedule needs a warmup of at least 1 step; got 0")
+        if self.batch % self.accumulation:
+            raise ValueError(f"accumulation must divide batch, {self.batch}; got {self.accumulation}")
+
+    def rate(self, step: int) -> float:
+        """Give the learning rate of a step, counted from 0.
+
+        ``"constant"`` rises in a straight line during the warmup, then stays. ``"cosine"`` rises so too, then
+        falls along half a cosine toward 0. ``"one-cycle"`` rises from 1/25 of the rate and falls to 1/250,000
+        of it, both along half a cosine.
+
+        Notes
+        -----
+        Sources: Loshchilov, Hutter, "SGDR", ICLR 2017, section 3 (cosine); Smith, Topin, "Super-Convergence",
+        2018 (one-cycle; the cosine shape and the two fractions are those of PyTorch's OneCycleLR).
+        """
+        # A function of the step alone, unlike torch's schedulers: there is no state to save and to restore.
+        rising = step < self.warmup
+        done = step / self.warmup if rising else (step - self.warmup) / (self.steps - self.warmup)
+        wave = (1 - math.cos(math.pi * done)) / 2  # 0 to 1 along half a cosine
+        if self.schedule == "one-cycle":
+            start, end = (1 / 25, 1.0) if rising else (1.0, 1 / 250_000)
+            return self.learning_rate * (start + (end - start) * wave)
+        if rising:
+            return self.learning_rate * (step + 1) / (self.warmup + 1)
+        return self.learning_rate * (1 - wave if self.schedule == "cosine" else 1.0)
+
+
+def _whole(name: str, value, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number; got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}; got {value}")
+
+
+def _number(name: str, value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}")
+    return value
+
+
+# Each model's recipes. "quick": two CPU cores and the world, about a minute. "world": the world, for as long
+# as it takes to come near the optimum, half an hour of a CPU. "photographs": small photographs, about an hour
+# of a CPU. These two trained the weights that come with the library. "full": a GPU and a folder of
+# photographs. "paper": what the publication states; what it leaves open is said here.
+_QUICK = Recipe(
+    steps=400,
+    batch=16,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    schedule="one-cycle",
+    warmup=100,
+    clip=1.0,
+    flip=True,
+    checkpoint_every=100,
+    size=32,
+)
+_PHOTOGRAPHS = Recipe(
+    steps=8_000,
+    batch=32,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    schedule="one-cycle",
+    warmup=800,
+    clip=1.0,
+    ema=0.999,
+    flip=True,
+    checkpoint_every=200,
+    log_every=20,
+    size=64,
+    colorful=10.0,
+)
+_WORLD = replace(
+    _QUICK, steps=6_000, warmup=600, ema=0.999, checkpoint_every=500, size=64, settings={"width": 32}
+)
+_FULL = Recipe(
+    steps=100_000,
+    batch=64,
+    optimizer="adamw",
+    learning_rate=5e-4,
+    weight_decay=1e-4,
+    schedule="cosine",
+    warmup=1_000,
+    clip=1.0,
+    ema=0.999,
+    precision="bfloat16",
+    crop=176,
+    flip=True,
+    size=256,
+    colorful=10.0,
+)
+_SMALL_PIXCOLOR = {
+    "backbone": "plain",
+    "reduction": 2,
+    "width": 32,
+    "blocks": 4,
+    "kernel": 3,
+    "hidden": 128,
+    "refinement": 8,
+}
+_RECIPES = {
+    "patch": {
+        "quick": Recipe(
+            steps=300,
+            batch=16,
+            learning_rate=3e-3,
+            schedule="cosine",
+            warmup=20,
+            checkpoint_every=100,
+            settings={"patch": 7, "hidden": 32, "neurons": 9},
+        ),
+        "full": replace(
+            _FULL, steps=20_000, batch=32, crop=128, settings={"patch": 9, "hidden": 100, "neurons": 9}
+        ),
+    },
+    "regression": {
+        "quick": replace(_QUICK, settings={"width": 16}),
+        "world": _WORLD,
+        # From the weights of "world" on: the network is blurred at borders, and in larger pictures fewer
+        # pixels lie at one.
+        "world-large": replace(
+            _WORLD, steps=3_500, warmup=350, batch=4, learning_rate=1e-3, size=192, checkpoint_every=250
+        ),
+        "photographs": replace(_PHOTOGRAPHS, steps=2_500, warmup=250, settings={"width": 48}),
+        "full": replace(_FULL, settings={"pretrained": True}),
+    },
+    "cic": {
+        "quick": replace(_QUICK, settings={"width": 8}),
+        "world": replace(_WORLD, steps=3_000, warmup=300, settings={"width": 12}),
+        # With mix=0.5, the paper's, rare colors count about 50 times as much as gray, and a small network
+        # paints them where they don't belong; with 0.9 it is about 7 times.
+        "photographs": replace(_PHOTOGRAPHS, settings={"width": 16, "mix": 0.9, "rebalance": 1.3}),
+        "full": replace(
+            _FULL, learning_rate=3e-4, betas=(0.9, 0.99), weight_decay=1e-3, settings={"mix": 0.5}
+        ),
+        # Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, and its released training code. The
+        # number of steps is this course's choice, and a cosine stands for the rate that was lowered in steps.
+        "paper": Recipe(
+            steps=450_000,
+            batch=40,
+            learning_rate=3e-5,
+            betas=(0.9, 0.99),
+            weight_decay=1e-3,
+            schedule="cosine",
+            crop=176,
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            settings={"mix": 0.5},
+        ),
+    },
+    "pixcolor": {
+        "quick": replace(_QUICK, settings=_SMALL_PIXCOLOR),
+        "world": replace(
+            _QUICK,
+            steps=7_000,
+            warmup=700,
+            ema=0.999,
+            checkpoint_every=500,
+            settings=_SMALL_PIXCOLOR,
+        ),
+        "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
+        # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
+        # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
+        "paper": Recipe(
+            steps=360_000,
+            batch=64,
+            learning_rate=3e-4,
+            crop=224,
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            colorful=10.0,
+            settings={"pretrained": True, "unfreeze_at": 100_000},
+        ),
+    },
+}
+
+
+def get(model: str, name: str = "quick") -> Recipe:
+    """Give a model's recipe by name.
+
+    Parameters
+    ----------
+    model : str
+        The model's name on the command line, such as ``"cic"``.
+    name : str
+        ``"quick"``: two CPU cores and the world; ``"photographs"``: small photographs, hours of a CPU;
+        ``"full"``: a GPU and photographs; ``"paper"``: as published, where the publication says enough.
+
+    Raises
+    ------
+    ValueError
+        For a model without recipes, or a recipe that the model doesn't have.
+    """
+    if model not in _RECIPES:
+        raise ValueError(f"no recipes for the model {model!r}; there are some for {', '.join(_RECIPES)}")
+    if name not in _RECIPES[model]:
+        raise ValueError(f"{model} has no recipe {name!r}; it has {', '.join(_RECIPES[model])}")
+    return _RECIPES[model][name]
+
+
+def names() -> dict[str, tuple[str, ...]]:
+    """List the recipes: each model's name with the names of its recipes."""
+    return {model: tuple(recipes) for model, recipes in _RECIPES.items()}

@@ -1,0 +1,164 @@
+"""The command line, as a newcomer uses it."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from colorlib import zoo
+from colorlib.cli import app
+from colorlib.data import World
+from colorlib.training import recipes
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def weights(tmp_path):
+    model = zoo.build("cic", World(16), {"width": 4}).eval()
+    model.side = 16
+    return zoo.save(model, tmp_path / "small.safetensors")
+
+
+def photograph(path, size=(40, 30), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The quick recipes, cut to four steps."""
+    for name in recipes._RECIPES:
+        quick = dataclasses.replace(recipes.get(name), steps=4, warmup=1, batch=2, size=16)
+        monkeypatch.setitem(recipes._RECIPES[name], "quick", quick)
+
+
+def test_help_names_every_command_and_works_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "colorlib", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("train", "colorize", "evaluate", "models"):
+        assert command in done.stdout
+    listed = run("models").stdout
+    assert all(name in listed for name in (*zoo.MODELS, *zoo.shipped()))
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_train_then_color_and_measure(name, short, tmp_path):
+    out, weights = tmp_path / "run", tmp_path / "weights" / "w.safetensors"
+    result = run("train", name, "--out", out, "--weights", weights)
+    assert result.exit_code == 0, result.output
+    assert (out / "learning_curve.png").exists()
+    again = run("train", name, "--out", out)  # finished: nothing is trained again
+    assert again.exit_code == 0, again.output
+    picture = photograph(tmp_path / "a.jpg")
+    for model in (out, weights):
+        colored = tmp_path / f"colored by {model.name}"
+        result = run("colorize", picture, "--model", model, "--out", colored)
+        assert result.exit_code == 0, result.output
+        assert Image.open(colored / "a.png").size == (40, 30)
+    result = run("evaluate", out, "--count", 3)
+    assert result.exit_code == 0 and "left gray" in result.output, result.output
+
+
+def test_a_folder_is_data(short, tmp_path):
+    for number in range(3):
+        photograph(tmp_path / "photos" / f"{number}.png")
+    result = run("train", "regression", "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    # The same directory with other data is another run: refused, not overwritten.
+    result = run("train", "regression", "--data", "world", "--out", tmp_path / "run")
+    assert result.exit_code == 1 and "holds another run" in result.output
+
+
+def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("train", "cic", "--recipe", "paper", "--show")
+    assert result.exit_code == 0
+    for field in dataclasses.fields(recipes.Recipe):
+        assert field.name in result.output
+    assert "3e-05" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "unet"], "no recipes for the model 'unet'"),
+        (["train", "cic", "--recipe", "slow"], "cic has no recipe 'slow'; it has quick"),
+        (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
+        (["train", "cic", "--weights", "w.pt"], "--weights must end in .safetensors; got 'w.pt'"),
+        (["colorize", "nowhere.png", "--model", "WEIGHTS"], "no picture or folder at nowhere.png"),
+        (["colorize", "PICTURE", "--model", "nothing"], "no model 'nothing'"),
+        (["colorize", "PICTURE", "--model", "WEIGHTS", "--samples", "0"], "samples must be at least 1"),
+        (["colorize", "PICTURE", "--model", "WEIGHTS", "--side", "0"], "side must be at least 1"),
+        (["colorize", "PICTURE", "--model", "WEIGHTS", "--temperature", "-1"], "temperature must be"),
+        (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
+    ],
+)
+def test_mistakes_are_named(arguments, message, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = photograph(tmp_path / "a.png")
+    arguments = [{"WEIGHTS": weights, "PICTURE": picture}.get(argument, argument) for argument in arguments]
+    result = run(*arguments)
+    assert result.exit_code == 1 and message in result.output, result.output
+    assert not (tmp_path / "runs").exists() and not list(tmp_path.glob("colored/*"))
+
+
+def test_a_folder_of_old_photographs(weights, tmp_path):
+    folder = tmp_path / "old"
+    photograph(folder / "a.jpg", (31, 1))
+    photograph(folder / "a.png", mode="L")
+    photograph(folder / "sub" / "a.tif", mode="LA")
+    (folder / "torn.jpg").write_bytes(photograph(folder / "b.jpg").read_bytes()[:300])
+    (folder / "notes.txt").write_text("no picture")
+    result = run("colorize", folder, "--model", weights, "--out", tmp_path / "new", "--samples", 2)
+    assert result.exit_code == 1 and "torn.jpg" in result.output and "1 of 5 pictures" in result.output
+    made = sorted(path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*.png"))
+    # Two pictures named a: neither is lost.
+    assert made == sorted(f"{name}-{k}.png" for name in ("a.jpg", "a.png", "b", "sub/a") for k in (1, 2))
+
+
+def test_nothing_is_overwritten_unasked(weights, tmp_path):
+    picture = photograph(tmp_path / "a.png")
+    before = picture.read_bytes()
+    for force in ([], ["--force"]):  # onto itself: the original would be lost
+        result = run("colorize", picture, "--model", weights, "--out", tmp_path, *force)
+        assert result.exit_code == 1 and "would replace a picture that is to be colored" in result.output
+        assert picture.read_bytes() == before
+    out = tmp_path / "out"
+    assert run("colorize", picture, "--model", weights, "--out", out).exit_code == 0
+    first = (out / "a.png").read_bytes()
+    result = run("colorize", picture, "--model", weights, "--out", out, "--temperature", 1)
+    assert result.exit_code == 1 and "is there already" in result.output
+    assert (out / "a.png").read_bytes() == first
+    result = run("colorize", picture, "--model", weights, "--out", out, "--temperature", 1, "--force")
+    assert result.exit_code == 0 and (out / "a.png").read_bytes() != first
+
+
+def test_help_tells_the_defaults_that_depend_on_the_model():
+    # Lines may break anywhere.
+    assert "[default:runs/MODEL-RECIPE]" in "".join(run("train", "--help").stdout.split())
+    assert "[default:themodel'sown]" in "".join(run("colorize", "--help").stdout.split())
+
+
+def test_the_lightness_of_the_picture_is_kept(weights, tmp_path):
+    from colorlib.color import rgb_to_lab
+    from colorlib.data import read
+
+    picture = photograph(tmp_path / "a.png")
+    assert run("colorize", picture, "--model", weights, "--out", tmp_path / "o").exit_code == 0
+    lightness = [rgb_to_lab(read(path))[0] for path in (picture, tmp_path / "o" / "a.png")]
+    # Both are rounded to 8 bits a channel.
+    assert torch.allclose(*lightness, atol=0.6)

@@ -1,0 +1,93 @@
+"""What all colorizers have in common: large pictures, and the size at which a model sees them."""
+
+import pytest
+import torch
+
+from colorlib.color import rgb_to_gray, rgb_to_lab
+from colorlib.models import CIC, Colorizer, ResNetRegressor, base
+
+
+class Ramp(Colorizer):
+    """Chroma that grows from left to right; it notes the sizes that it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def chroma(self, lightness, samples, generator):
+        self.seen.append(tuple(lightness.shape[-2:]))
+        ramp = torch.linspace(-15, 15, lightness.shape[-1]).expand(
+            *lightness.shape[:1], 2, *lightness.shape[-2:]
+        )
+        return ramp.expand(samples, -1, -1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    "size, side, seen",
+    [
+        ((60, 90), 20, (20, 30)),
+        ((90, 60), 20, (30, 20)),
+        ((20, 300), 20, (20, 300)),  # its shorter side is not longer than that
+        ((10, 10), 20, (10, 10)),
+        ((1, 1), 1, (1, 1)),
+        ((7, 500), 3, (3, 214)),
+        ((60, 90), None, (60, 90)),
+    ],
+)
+def test_a_model_sees_large_pictures_reduced(size, side, seen):
+    gray = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    model = Ramp()
+    model.side = side
+    rgb = model.colorize(gray, samples=2)
+    assert model.seen == [seen]
+    assert rgb.shape == (2, 2, 3, *size)
+    assert torch.allclose(rgb_to_gray(rgb), gray.expand(2, -1, -1, -1, -1), atol=1e-3)  # no detail is lost
+    ab = rgb_to_lab(rgb)[:, :, 1:]
+    wanted = torch.linspace(-15, 15, size[1])
+    # The ramp comes out a ramp again: enlarging puts it where it was, to within a pixel of the small one.
+    step = 30 / max(1, seen[1] - 1)
+    if size[1] > 1:
+        assert (ab - wanted).abs().max() <= step / 2 + 0.1
+
+
+def test_the_knob_side_is_stronger_than_the_models_own():
+    model = Ramp()
+    model.side = 16
+    gray = torch.rand(1, 1, 64, 64)
+    model.colorize(gray, side=32)
+    model.colorize(gray)
+    assert model.seen == [(32, 32), (16, 16)]
+    for bad, error in [
+        (0, ValueError),
+        (-3, ValueError),
+        (2.5, TypeError),
+        (True, TypeError),
+        ("8", TypeError),
+    ]:
+        with pytest.raises(error, match="side must be"):
+            model.colorize(gray, side=bad)
+
+
+@pytest.mark.parametrize("pixels", [1, 64, 100, 10**6])
+def test_strips_do_not_show(pixels, monkeypatch):
+    gray = torch.rand(2, 1, 23, 17, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = CIC(width=4)
+    whole = model.colorize(gray, samples=2)
+    monkeypatch.setattr(base, "PIXELS_AT_ONCE", pixels)
+    assert torch.equal(model.colorize(gray, samples=2), whole)
+
+
+def test_with_a_side_colors_hardly_change_with_the_size_of_the_file():
+    # A smooth picture, at 64 pixels and at 256: what a model makes of it should be the same picture.
+    small = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
+    torch.manual_seed(0)
+    model = ResNetRegressor.small().eval()
+    model.side = 64
+    colored = []
+    for side in (64, 256):
+        gray = torch.nn.functional.interpolate(small, (side, side), mode="bicubic").clamp(0, 1)
+        rgb = model.colorize(gray)[0]
+        colored.append(torch.nn.functional.interpolate(rgb, (64, 64), mode="area"))
+    assert (colored[0] - colored[1]).abs().mean() < 0.01

@@ -1,0 +1,97 @@
+"""The figures that compare a coloring with the truth, against other code and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+
+from colorlib import metrics
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
+from colorlib.data import World
+from colorlib.models import ResNetRegressor
+
+
+def pictures(seed=0, count=3, side=12):
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_known_shift_in_ab_is_the_error():
+    lab = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    lab[:, 0], lab[:, 1] = 60, 10
+    shifted = lab.clone()
+    shifted[:, 1] += 3
+    shifted[:, 2, :2] += 4  # half of the pixels: 5 away, the others 3
+    rgb, truth = lab_to_rgb(shifted), lab_to_rgb(lab)
+    assert metrics.ab_error(rgb, truth).item() == pytest.approx(4.0, abs=1e-3)
+    assert metrics.ab_rmse(rgb, truth).item() == pytest.approx(math.sqrt(17), abs=1e-3)
+    assert metrics.mean_chroma(truth).item() == pytest.approx(10, abs=1e-3)
+
+
+def test_gray_errs_by_the_chroma():
+    truth = pictures()
+    gray = rgb_to_gray(truth).expand_as(truth)
+    assert torch.allclose(metrics.ab_error(gray, truth), metrics.mean_chroma(truth), atol=1e-2)
+
+
+def test_accuracy_is_the_mean_over_the_thresholds():
+    rgb, truth = pictures(1), pictures(2)
+    distance = (rgb_to_lab(rgb)[:, 1:] - rgb_to_lab(truth)[:, 1:]).norm(dim=1).numpy()
+    assert distance.max() > 100
+    shares = [(distance <= threshold).mean(axis=(1, 2)) for threshold in range(151)]
+    assert np.allclose(metrics.accuracy(rgb, truth).numpy(), np.mean(shares, axis=0), atol=1e-6)
+    assert (metrics.accuracy(rgb, rgb) == 1).all()
+
+
+def test_psnr_is_that_of_scikit_image():
+    rgb, truth = pictures(1), pictures(2)
+    wanted = [
+        peak_signal_noise_ratio(t.numpy(), r.numpy(), data_range=1) for r, t in zip(rgb, truth, strict=True)
+    ]
+    assert np.allclose(metrics.psnr(rgb, truth).numpy(), wanted, atol=1e-4)
+
+
+def test_divergence():
+    chance = torch.Generator().manual_seed(0)
+    p, q = (torch.rand(2, 5, 3, generator=chance, dtype=torch.float64).softmax(1) for _ in range(2))
+    p[0, 1, 0] = 0
+    p = p / p.sum(1, keepdim=True)
+    wanted = torch.nn.functional.kl_div(q.log(), p, reduction="none").sum(1)
+    assert torch.allclose(metrics.divergence(p, q), wanted)
+    assert (metrics.divergence(p, p) == 0).all()
+    q[0, 2, 0] = 0
+    assert metrics.divergence(p, q / q.sum(1, keepdim=True))[0, 0] == math.inf
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.full((2, 5), 0.3), torch.tensor([[1.5, -0.5]]), torch.full((1, 2), math.nan)]
+)
+def test_divergence_wants_probabilities(bad):
+    good = torch.full(bad.shape, 1 / bad.shape[1])
+    with pytest.raises(ValueError, match="exact must hold probabilities"):
+        metrics.divergence(bad, good)
+    with pytest.raises(ValueError, match="predicted must hold probabilities"):
+        metrics.divergence(good, bad)
+
+
+def test_figures_want_pictures_of_one_size():
+    for figure in (metrics.ab_error, metrics.ab_rmse, metrics.accuracy, metrics.psnr):
+        with pytest.raises(ValueError, match=r"differ in size"):
+            figure(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 5))
+        with pytest.raises(ValueError, match=r"truth must be \(\.\.\., 3, H, W\)"):
+            figure(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 4))
+        with pytest.raises(TypeError, match="uint8"):
+            figure(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.rand(1, 3, 4, 4))
+
+
+def test_evaluate_is_the_mean_over_all_pictures_whatever_the_batches():
+    world, model = World(16), ResNetRegressor.small().eval()
+    figures = metrics.evaluate(model, world, range(40))  # a batch of 32 and one of 8
+    truth = world.batch(range(40)).rgb
+    colored = model.colorize(rgb_to_gray(truth))[0]
+    assert figures["model"] == pytest.approx(metrics.compare(colored, truth), rel=1e-4)
+    assert figures["gray"]["ab error"] == pytest.approx(figures["truth"]["chroma"], abs=1e-2)
+    assert figures["truth"]["PSNR"] == math.inf and figures["truth"]["ab error"] == 0
+    with pytest.raises(ValueError, match="at least one picture"):
+        metrics.evaluate(model, world, [])

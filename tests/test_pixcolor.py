@@ -1,0 +1,322 @@
+"""PixColor: its parts counted against the paper's table, its losses, its training, and what it draws."""
+
+import urllib.error
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr
+from colorlib.data import World
+from colorlib.models import ConditionNetwork, PixColor, PixelCNN, Refinement
+from colorlib.models.pixcolor import _ab, _chroma
+from colorlib.training import Recipe, fit, history, recipes
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small gain nothing from more, and lose much where the cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def noise(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tiny(seed=0, **settings):
+    """A network of a few thousand weights, for pictures of some 16 pixels."""
+    torch.manual_seed(seed)
+    settings = {"width": 8, "blocks": 2, "kernel": 3, "hidden": 16, "levels": 8, "refinement": 2, **settings}
+    return PixColor(backbone="plain", **{"reduction": 4, **settings})
+
+
+def count(module):
+    """Weights that a mask doesn't hold at zero."""
+    total = sum(parameter.numel() for parameter in module.parameters())
+    masks = [layer.mask for layer in module.modules() if hasattr(layer, "mask")]
+    return total - sum(int((mask == 0).sum()) for mask in masks)
+
+
+def test_the_parts_have_the_table_s_layers():
+    model = PixColor()
+
+    # Bottlenecks of a ResNet: 1x1, 3x3, 1x1 to four times the width, each with two numbers of a batch norm.
+    def group(inputs, width, blocks):
+        def bottleneck(inputs):
+            return inputs * width + 9 * width**2 + 4 * width**2 + 2 * (width + width + 4 * width)
+
+        shortcut = inputs * 4 * width + 2 * 4 * width
+        return bottleneck(inputs) + shortcut + (blocks - 1) * bottleneck(4 * width)
+
+    first = 7 * 7 * 64 + 2 * 64
+    resnet = first + group(64, 64, 3) + group(256, 128, 4) + group(512, 256, 23)
+    assert count(model.condition.backbone) == resnet
+    assert count(model.condition.adaptation) == (9 * 1024 * 64 + 64) + 2 * (9 * 64 * 64 + 64)
+
+    def center(inputs, outputs):
+        return inputs * outputs * 3 // 4  # type B: of Cr and Cb in and out, Cb to Cr is missing
+
+    above = 2 * 64 * (3 * 7 + 3) + 64  # the 7x7 before its center, with a bias
+    assert count(model.pixelcnn.first) == above + 64 // 2  # type A: at the center Cr to Cb alone
+    vertical = 64 * 128 * 5 * 3 + 128
+    horizontal = 64 * 128 * 2 + center(64, 128) + 128
+    ones = 128 * 128 + 2 * 64 * 128 + center(64, 64)  # from stack to stack, the conditions', and the last
+    assert [count(block) for block in model.pixelcnn.blocks] == [vertical + horizontal + ones] * 10
+    assert count(model.pixelcnn.hidden) == center(64, 1024) + 1024
+    assert count(model.pixelcnn.to_levels) == center(1024, 2 * 32) + 2 * 32
+
+    channels = [3, 32, 64, 128, 128, 64, 32, 2]
+    pairs = zip(channels, channels[1:], strict=False)
+    assert count(model.refinement) == sum(9 * a * b + b for a, b in pairs)
+    assert sum(map(count, model.children())) == count(model)
+
+
+def test_the_condition_of_224_pixels_is_28_by_28():
+    model = PixColor().eval()
+    shapes = []
+    model.condition.backbone.register_forward_hook(lambda *call: shapes.append(tuple(call[2].shape)))
+    with torch.no_grad():
+        assert model.condition(noise(1, 1, 224, 224)).shape == (1, 64, 28, 28)
+    assert shapes == [(1, 1024, 28, 28)]
+    assert model.levels(noise(1, 3, 224, 224)).shape == (1, 2, 28, 28)
+
+
+def test_the_backbone_is_resnet101_dilated_and_cut_after_its_third_group(monkeypatch):
+    whole, build = [], torchvision.models.resnet101
+
+    def give(weights, **settings):
+        assert weights == "IMAGENET1K_V1"
+        torch.manual_seed(0)
+        whole.append(build(weights=None, **settings).double())
+        return whole[-1]
+
+    monkeypatch.setattr(torchvision.models, "resnet101", give)
+    network = ConditionNetwork(pretrained=True).double().eval()
+    cut = nn.Sequential(*list(whole[0].children())[:7]).eval()
+    assert cut[6][1].conv2.dilation == (2, 2) and cut[6][0].downsample[0].stride == (1, 1)
+    gray, got = noise(1, 1, 32, 48).double(), []
+    network.backbone.register_forward_hook(lambda *call: got.append(call[2]))
+    with torch.no_grad():
+        network(gray)
+        wanted = cut(((gray - 0.449) / 0.226).expand(-1, 3, -1, -1))
+    torch.testing.assert_close(got[0], wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
+    def refuse(**settings):
+        raise urllib.error.URLError("no route to the host")
+
+    monkeypatch.setattr(torchvision.models, "resnet101", refuse)
+    with pytest.raises(RuntimeError, match="cannot be downloaded .*no route.*pretrained=False"):
+        PixColor(pretrained=True)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (17, 23), (16, 16)])
+def test_any_size_in_that_size_and_lightness_out(size):
+    model, gray = tiny(), noise(2, 1, *size)
+    rgb = model.colorize(gray, samples=3, seed=0)
+    assert rgb.shape == (3, 2, 3, *size)
+    lab = rgb_to_lab(rgb)
+    assert (lab[:, :, :1] - rgb_to_lab(gray.expand(-1, 3, -1, -1))[:, :1]).abs().max() < 0.1
+    assert lab[:, :, 1:].abs().max() > 5
+    assert torch.isfinite(model.loss({"rgb": noise(2, 3, *size)}))
+
+
+def test_colorings_are_repeatable_and_differ_between_samples():
+    model, gray = tiny(), noise(2, 1, 16, 20)
+    one, same = (model.colorize(gray, samples=4, seed=0) for _ in range(2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, model.colorize(gray, samples=4, seed=1))
+    assert all(not torch.equal(one[i], one[j]) for i in range(4) for j in range(i))
+    for knobs in ({"temperature": 0.3}, {"top_p": 0.5}):
+        assert not torch.equal(one, model.colorize(gray, samples=4, seed=0, **knobs))
+    with pytest.raises(TypeError, match="no knob 'warmth'; it has temperature, top_p, refine, known"):
+        model.colorize(gray, warmth=1)
+
+
+def test_the_true_small_map_comes_back_as_the_true_color():
+    """With cells of one pixel, nothing is lost but the rounding to levels."""
+    model = tiny(reduction=1, levels=512)
+    rgb = lab_to_rgb(torch.cat([30 + 50 * noise(1, 1, 8, 8), 60 * noise(1, 2, 8, 8, seed=1) - 30], 1))
+    everywhere = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    back = model.colorize(rgb_to_gray(rgb), seed=0, known=model.levels(rgb), mask=everywhere)
+    assert (back[0] - rgb).abs().max() < 0.01
+
+
+def test_known_colors_stay():
+    model, rgb = tiny(), noise(1, 3, 16, 16)
+    mask = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    mask[..., 1:3] = True
+    known, kept = model.levels(rgb), []
+    model.enlarge, enlarge = lambda x, size: (kept.append(x), enlarge(x, size))[1], model.enlarge
+    model.colorize(rgb_to_gray(rgb), samples=2, seed=0, known=known, mask=mask)
+    for chroma in kept:
+        assert torch.equal(chroma[..., 1:3], model.pixelcnn.values(known)[..., 1:3])
+
+
+@pytest.mark.parametrize("color", [(0, 0, 1), (1, 0, 0), (0.9, 0.9, 0.1), (0.02, 0, 0), (0, 0, 0), (1, 1, 1)])
+def test_chroma_becomes_ab_at_the_gray_s_own_lightness(color):
+    rgb = torch.tensor(color, dtype=torch.float64).view(1, 3, 1, 1)
+    ab = _ab(rgb_to_gray(rgb), _chroma(rgb))
+    assert (ab - rgb_to_lab(rgb)[:, 1:]).abs().max() < 1
+
+
+def test_chroma_is_cr_then_cb():
+    red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    cr, cb = _chroma(red).flatten().tolist()
+    assert cr == pytest.approx(1, abs=1e-3) and cb == pytest.approx(-0.337, abs=1e-3)
+    model = tiny(reduction=2, levels=32)
+    levels = model.levels(red.expand(-1, -1, 2, 2)).flatten().tolist()
+    assert levels == [31, 16 + round(-0.337 * 16)]
+    assert model.levels(torch.full((1, 3, 2, 2), 0.4)).flatten().tolist() == [16, 16]
+
+
+def test_the_losses_are_nats_a_value_and_the_squared_error():
+    model, rgb = tiny().eval(), noise(2, 3, 13, 16)
+    nn.init.normal_(model.refinement.correction.weight, std=0.1)
+    gray, levels = rgb_to_gray(rgb), model.levels(rgb)
+    nats = model.pixelcnn_loss({"rgb": rgb})
+    each = model.log_prob(gray, model.pixelcnn.values(levels))
+    assert nats.item() == pytest.approx(-each.mean().item() / (2 * 4 * 4), rel=1e-5)
+    squared = model.refinement_loss({"rgb": rgb})
+    coarse = model.enlarge(model.pixelcnn.values(levels), (13, 16))
+    wanted = ((model.refinement(gray, coarse) - (2 * rgb_to_ycbcr(rgb)[:, [2, 1]] - 1)) ** 2).mean()
+    assert squared.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert model.loss({"rgb": rgb}).item() == pytest.approx((nats + squared).item(), rel=1e-5)
+
+
+def test_probabilities_of_a_picture_s_maps_sum_to_one():
+    model = tiny(levels=2, seed=3).double()
+    gray = noise(1, 1, 4, 8).double()  # a grid of 1 x 2
+    maps = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0], dtype=torch.float64)] * 4).view(-1, 2, 1, 2)
+    log_prob = model.log_prob(gray.expand(len(maps), -1, -1, -1), maps)
+    assert log_prob.shape == (16,) and log_prob.std() > 0.1
+    assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-9)
+    assert model.training  # the mode is as it was
+
+
+def test_each_player_moves_its_own_part_alone(tmp_path):
+    model = tiny()
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    players = model.players()
+    held = [id(p) for parameters, _ in players.values() for p in parameters]
+    assert sorted(held) == sorted(id(p) for p in model.parameters())
+    players["refinement"][1]({"rgb": noise(2, 3, 16, 16)}).backward()
+    assert all(p.grad is None for p in players["pixelcnn"][0])
+    fit(model, World(size=16), change(steps=3), tmp_path)
+    assert set(history(tmp_path)[-1]["loss"]) == {"pixelcnn", "refinement"}
+    for name, tensor in model.state_dict().items():
+        assert not torch.equal(first[name], tensor), name
+
+
+def change(**settings):
+    defaults = {"steps": 8, "batch": 4, "learning_rate": 1e-2, "checkpoint_every": 4, "log_every": 2}
+    return Recipe(**{**defaults, **settings})
+
+
+class Stop(Exception):
+    pass
+
+
+def test_training_resumes_across_the_step_that_frees_the_backbone(tmp_path):
+    def same(one, other):
+        return all(torch.equal(one[name], other[name]) for name in one)
+
+    whole = fit(tiny(unfreeze_at=5), World(size=16), change(), tmp_path / "whole").state_dict()
+    broken = tiny(unfreeze_at=5)
+    enlarge = broken.enlarge
+
+    def fail(*arguments):
+        if broken.steps == 7:
+            raise Stop
+        return enlarge(*arguments)
+
+    broken.enlarge = fail
+    with pytest.raises(Stop):
+        fit(broken, World(size=16), change(), tmp_path / "stopped")
+    again = fit(tiny(seed=9, unfreeze_at=5), World(size=16), change(), tmp_path / "stopped").state_dict()
+    assert same(whole, again) and whole["steps"] == 8
+    # Set free earlier, it would have ended elsewhere.
+    other = fit(tiny(unfreeze_at=3), World(size=16), change(), tmp_path / "other").state_dict()
+    assert not same(whole, other)
+
+
+def test_the_backbone_is_frozen_until_its_step():
+    model, batch = tiny(unfreeze_at=2), {"rgb": noise(2, 3, 16, 16)}
+    before = {name: tensor.clone() for name, tensor in model.condition.backbone.state_dict().items()}
+    for frozen in (True, True, False):
+        model.zero_grad()
+        model.train()
+        model.pixelcnn_loss(batch).backward()
+        state = model.condition.backbone.state_dict()
+        assert all(torch.equal(before[name], state[name]) for name in before) == frozen
+        assert all((p.grad is None) == frozen for p in model.condition.backbone.parameters())
+        assert all(p.grad is not None for p in model.condition.adaptation.parameters())
+    model.eval()
+    model.pixelcnn_loss(batch)
+    assert model.steps == 3  # evaluation doesn't count
+
+
+def test_the_quick_recipe_builds_the_small_version():
+    settings = recipes.get("pixcolor", "quick").settings
+    assert PixColor(**settings).settings == PixColor.small().settings
+    again = PixColor(**PixColor.small().settings)
+    again.load_state_dict(PixColor.small().state_dict())
+    paper = recipes.get("pixcolor", "paper")
+    assert (paper.optimizer, paper.learning_rate, paper.steps, paper.batch) == ("adam", 3e-4, 360_000, 64)
+    assert paper.settings["unfreeze_at"] == 100_000
+
+
+def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges():
+    torch.manual_seed(0)
+    network = Refinement(8)
+    gray, chroma = noise(2, 1, 9, 14), noise(2, 2, 9, 14, seed=1)
+    assert torch.equal(network(gray, chroma), chroma)
+    # A disk of one color on another: the small map smears its edge, the gray picture shows it.
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    inside = ((rows - 7.3) ** 2 + (columns - 8.1) ** 2 < 25)[None, None]
+    gray = torch.where(inside, 0.7, 0.3)
+    true = torch.where(inside, torch.tensor([0.5, -0.3]).view(1, 2, 1, 1), torch.tensor(0.0))
+    smeared = nn.functional.avg_pool2d(true, 4)
+    smeared = nn.functional.interpolate(smeared, scale_factor=4, mode="bilinear")
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(network(gray, smeared), true).backward()
+        optimizer.step()
+    assert nn.functional.mse_loss(network(gray, smeared), true) < 0.1 * nn.functional.mse_loss(smeared, true)
+
+
+@pytest.mark.parametrize(
+    "settings, error, message",
+    [
+        ({"backbone": "vgg"}, ValueError, "one of resnet101, plain; got 'vgg'"),
+        ({"reduction": 3, "backbone": "plain"}, ValueError, "power of 2, got 3"),
+        ({"reduction": 4}, ValueError, "ResNet-101 has a reduction of 8, got 4"),
+        ({"reduction": 4.0}, TypeError, "4.0"),
+        ({"pretrained": True, "backbone": "plain"}, ValueError, "for the backbone 'resnet101', got 'plain'"),
+        ({"unfreeze_at": -1}, ValueError, "0 or more, got -1"),
+        ({"unfreeze_at": 1.5}, TypeError, "an int, got 1.5"),
+        ({"refinement": 0, "backbone": "plain"}, ValueError, "refinement must be at least 1, got 0"),
+        ({"width": 7, "backbone": "plain"}, ValueError, "width must be even.*got 7"),
+    ],
+)
+def test_bad_parameters_are_named(settings, error, message):
+    with pytest.raises(error, match=message):
+        PixColor(**settings)
+
+
+def test_a_map_of_another_grid_is_refused():
+    with pytest.raises(ValueError, match=r"\(1, 2, 2, 3\) for gray \(1, 1, 8, 9\), got \(1, 2, 2, 2\)"):
+        tiny().log_prob(noise(1, 1, 8, 9), torch.zeros(1, 2, 2, 2))
+
+
+def test_the_parts_work_apart():
+    condition = ConditionNetwork(8, "plain", 4)(noise(1, 1, 10, 8))
+    assert condition.shape == (1, 8, 3, 2)
+    logits = PixelCNN(8, 1, condition=8)(torch.zeros(1, 2, 3, 2), condition)
+    assert logits.shape == (1, 2, 32, 3, 2)

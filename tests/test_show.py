@@ -1,0 +1,154 @@
+"""What `colorlib.show` puts on a page: pictures that decode to what came in, labels, texts, errors."""
+
+import base64
+import io
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from colorlib import show  # noqa: E402
+
+
+def pictures(markup):
+    """Every picture of the markup, decoded, as an array (H, W, 3) in 0..255."""
+    found = re.findall(r'src="data:image/webp;base64,([^"]+)"', markup)
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
+        for data in found
+    ]
+
+
+def smooth(height, width, channels=3):
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    return torch.stack([x, y, (x + y) / 2])[:channels]
+
+
+def test_small_images_arrive_to_the_last_bit():
+    images = torch.rand(3, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    shown = pictures(show.grid(images, ["a", "b", "c"])._repr_html_())
+    for image, arrived in zip(images, shown, strict=True):
+        assert np.array_equal(arrived, (image * 255).round().permute(1, 2, 0).numpy().astype(int))
+
+
+def test_gray_images_come_out_gray():
+    (arrived,) = pictures(show.grid(smooth(8, 8, 1)[None], ["gray"])._repr_html_())
+    assert (arrived[..., 0] == arrived[..., 1]).all() and (arrived[..., 0] == arrived[..., 2]).all()
+
+
+def test_photographs_are_small_and_close():
+    image = smooth(300, 400)
+    markup = show.grid([image], ["photo"])._repr_html_()
+    (arrived,) = pictures(markup)
+    assert len(markup) < 30_000
+    assert np.abs(arrived - (image * 255).permute(1, 2, 0).numpy()).mean() < 3
+
+
+def test_large_photographs_are_shrunk_and_keep_their_shape():
+    (arrived,) = pictures(show.grid([smooth(900, 1600)], ["wide"])._repr_html_())
+    assert arrived.shape == (450, 800, 3)
+
+
+def test_arrays_tensors_with_gradients_and_figures_are_images_too():
+    image = smooth(9, 7).requires_grad_()
+    fig, axis = plt.subplots()
+    axis.plot([0, 1])
+    shown = pictures(
+        show.grid([image, image.detach().numpy(), fig, Image.new("RGB", (5, 6))], list("abcd")).markup
+    )
+    assert np.array_equal(shown[0], shown[1])
+    assert shown[3].shape == (6, 5, 3)
+    assert not plt.fignum_exists(fig.number)
+
+
+def test_frames_show_one_image_and_hold_all():
+    images = torch.stack([torch.full((3, 4, 4), value) for value in (0.0, 0.5, 1.0)])
+    markup = show.frames(images, [0, "half", 1.5], "a <knob>", start=1)._repr_html_()
+    tags = re.findall(r"<img [^>]*>", markup)
+    assert [("display:none" in tag) for tag in tags] == [True, False, True]
+    assert [int(shown[0, 0, 0]) for shown in pictures(markup)] == [0, 128, 255]
+    assert 'max="2"' in markup and 'value="1"' in markup and 'aria-valuetext="half"' in markup
+    assert "a &lt;knob&gt;" in markup and "<knob>" not in markup
+    assert 'alt="a &lt;knob&gt;: 1.5"' in markup
+
+
+def test_every_image_has_a_text():
+    fig, _ = plt.subplots()
+    for shown in (
+        show.grid(torch.rand(2, 3, 4, 4), alt="noise"),
+        show.grid(torch.rand(2, 3, 4, 4), ["one", "two"]),
+        show.frames(torch.rand(2, 3, 4, 4), [1, 2], "noise"),
+        show.figure(fig, alt="an empty chart"),
+    ):
+        for tag in re.findall(r"<img [^>]*>", shown.markup):
+            assert re.search(r'alt="[^"]+"', tag)
+
+
+def test_titles_are_text_and_not_markup():
+    assert "<script>" not in show.grid(torch.rand(1, 3, 4, 4), ["<script>"], alt='"><script>').markup
+
+
+@pytest.mark.parametrize(
+    "image, error, words",
+    [
+        (torch.rand(4, 4), ValueError, r"\(4, 4\)"),
+        (torch.rand(2, 4, 4), ValueError, r"\(2, 4, 4\)"),
+        (torch.rand(4, 4, 3), ValueError, r"\(4, 4, 3\)"),
+        (torch.rand(3, 0, 4), ValueError, r"\(3, 0, 4\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError, "uint8"),
+        (torch.full((3, 4, 4), 2.0), ValueError, "to 2"),
+        (torch.full((3, 4, 4), float("nan")), ValueError, "nan"),
+        ("photo.png", TypeError, "str"),
+    ],
+)
+def test_what_is_no_image_is_named(image, error, words):
+    with pytest.raises(error, match=words):
+        show.grid([image], ["x"])
+
+
+def test_wrong_calls_are_named():
+    two = torch.rand(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="2 labels|one label an image, but 3"):
+        show.frames(two, [1, 2, 3], "t")
+    with pytest.raises(ValueError, match="at least 2 images"):
+        show.frames(two[:1], [1], "t")
+    with pytest.raises(ValueError, match="start has to be an index from 0 to 1, but 2 came"):
+        show.frames(two, [1, 2], "t", start=2)
+    with pytest.raises(ValueError, match="title is empty"):
+        show.frames(two, [1, 2], " ")
+    with pytest.raises(ValueError, match="one title an image, but 1"):
+        show.grid(two, ["a"])
+    with pytest.raises(ValueError, match="titles or alt"):
+        show.grid(two)
+    with pytest.raises(ValueError, match="at least one image"):
+        show.grid([])
+    with pytest.raises(ValueError, match="columns has to be 1 or more, but 0"):
+        show.grid(two, alt="x", columns=0)
+    with pytest.raises(TypeError, match="Tensor came"):
+        show.figure(two, alt="x")
+    fig, _ = plt.subplots()
+    with pytest.raises(ValueError, match="alt is empty"):
+        show.figure(fig, alt=" ")
+
+
+def test_claims_display_a_box_and_store_their_parts(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **how: shown.append((data, how)))
+    show.claim("S9.1", source="a post", claimed="1 < 2.", ours="1.0 and 2.0", held=np.bool_(True))
+    box = shown[0][0]._repr_html_()
+    assert 'id="claim-S9.1"' in box and "1 &lt; 2." in box and ">held<" in box
+    stored = {how["metadata"]["scrapbook"]["name"]: list(data.values())[0] for data, how in shown[1:]}
+    assert stored == {
+        "S9.1-source": "'a post'",
+        "S9.1-claim": "'1 < 2.'",
+        "S9.1-ours": "'1.0 and 2.0'", "S9.1-held": "'held'",
+    }  # fmt: skip
+    for identifier, held in [("claim 1", True), ("S9.1", "maybe"), ("S9.1", None)]:
+        with pytest.raises(ValueError, match="came"):
+            show.claim(identifier, source="s", claimed="c", ours="o", held=held)

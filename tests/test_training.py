@@ -1,0 +1,584 @@
+"""The training loop: the same weights however a run is stopped, split or spread."""
+
+import dataclasses
+import json
+import math
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from colorlib.data import World
+from colorlib.models import PatchMLP
+from colorlib.training import (
+    Interrupted,
+    Player,
+    Recipe,
+    TrainingError,
+    checkpoints,
+    fit,
+    history,
+    learning_curve,
+    recipes,
+)
+from colorlib.training.batches import FIRST_ENDLESS, Batches, augment
+
+RECIPE = Recipe(steps=12, batch=4, learning_rate=1e-2, checkpoint_every=4, log_every=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slower on two threads, much slower where others use the cores too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Pictures:
+    """Pictures by number, each a function of its number."""
+
+    def __init__(self, count=10, size=8):
+        chance = torch.Generator().manual_seed(7)
+        self.rgb = torch.rand(count, 3, size, size, generator=chance)
+        self.seen = []
+
+    def __len__(self):
+        return len(self.rgb)
+
+    def __repr__(self):
+        return f"Pictures({len(self)})"
+
+    def batch(self, indices, device=None):
+        self.seen.append(list(indices))
+        return {"rgb": self.rgb[list(indices)].to(device)}
+
+
+class Net(nn.Module):
+    """Gray to RGB, with what makes resuming hard: dropout and batch normalization."""
+
+    def __init__(self, seed=0, hidden=4, dropout=0.5, norm=True, act=None):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.Conv2d(1, hidden, 3, padding=1),
+                nn.BatchNorm2d(hidden) if norm else nn.Identity(),
+                nn.Dropout(dropout),
+                nn.Conv2d(hidden, 3, 1),
+            )
+        self.act, self.calls = act, 0
+
+    def loss(self, batch):
+        self.calls += 1
+        if self.act:
+            self.act(self)
+        loss = (self.layers(batch["rgb"].mean(1, keepdim=True)) - batch["rgb"]).square().mean()
+        return loss * math.nan if self.act == "nan" else loss
+
+
+def plain(seed=0):
+    return Net(seed, dropout=0.0, norm=False)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def change(**settings):
+    return dataclasses.replace(RECIPE, **settings)
+
+
+class AtCall:
+    """Does something as the loss is asked for the n-th time in a process."""
+
+    def __init__(self, call, do):
+        self.call, self.do = call, do
+
+    def __call__(self, model):
+        if model.calls == self.call:
+            self.do()
+
+
+def test_a_run_learns_and_a_finished_one_gives_its_weights_at_once(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    world = World(size=16)
+    first = PatchMLP.small(torch.tensor([[50.0, 50.0], [-50.0, 40.0], [0.0, -50.0]]))
+    torch.set_rng_state(before)
+    held_out = {"rgb": world.batch(range(64)).rgb}
+    untrained = first.loss(held_out).item()
+    recipe = change(steps=60, batch=8, checkpoint_every=15)
+    model = fit(first, world, recipe, tmp_path)
+    assert model is first and not model.training
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's chance is left alone
+    losses = [line["loss"]["model"] for line in history(tmp_path)]
+    assert model.loss(held_out).item() < 0.9 * untrained
+    assert [line["step"] for line in history(tmp_path)] == [*range(3, 61, 3)]
+    again = fit(PatchMLP.small(torch.zeros(3, 2)), world, recipe, tmp_path)
+    assert same(weights(again), weights(model))
+    figure = learning_curve(tmp_path)
+    assert figure.axes[0].lines[0].get_xydata()[:, 1].tolist() == losses
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.1, "ema": 0.9, "schedule": "one-cycle", "warmup": 3},
+        {"optimizer": "sgd", "schedule": "cosine", "clip": 0.1},
+        {"optimizer": "rmsprop", "accumulation": 2, "flip": True, "crop": 5},
+        {"precision": "bfloat16"},
+    ],
+    ids=lambda settings: next(iter(settings.values())),
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on_the_same(tmp_path, settings, number, capsys):
+    recipe = change(**settings)
+    whole = fit(Net(), Pictures(), recipe, tmp_path / "whole")
+    calls = 5 * recipe.accumulation
+    stopped = Net(act=AtCall(calls, lambda: signal.raise_signal(number)))
+    handler = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught:
+        fit(stopped, Pictures(), recipe, tmp_path / "parts")
+    assert caught.value.code == 128 + number and signal.getsignal(number) is handler
+    assert f"{number.name} after step 5 of 12" in capsys.readouterr().err
+    assert checkpoints.listed(tmp_path / "parts")[0].name == "checkpoint-00000005.safetensors"
+    # With other first weights: all has to come from the checkpoint.
+    model = fit(Net(seed=1), Pictures(), recipe, tmp_path / "parts")
+    assert same(weights(model), weights(whole))
+    assert untimed(tmp_path / "parts") == untimed(tmp_path / "whole")
+
+
+def untimed(directory):
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in history(directory)]
+
+
+KILLED = """
+    import os, random, signal, sys, time
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[1])
+    import torch, tqdm
+    import test_training as t
+    from colorlib.training import checkpoints
+    torch.set_num_threads(1)
+    recipe = t.change(steps=80, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True)
+
+    directory = Path(sys.argv[2])
+    tqdm.tqdm.monitor_interval = 0  # its thread is one that a fork can catch at a bad moment
+    # What is imported at the first step is imported before the forks, so that kills fall into the steps.
+    t.fit(t.Net(), t.Pictures(), t.RECIPE, directory.with_name("warm"))
+    directory.mkdir()
+
+    def train(seed):
+        # Wide gaps between writing, flushing and renaming, so that kills fall into them too.
+        write, replace = os.fsync, os.replace
+        os.fsync = lambda handle: (time.sleep(0.002), write(handle), time.sleep(0.002))
+        os.replace = lambda old, new: (replace(old, new), time.sleep(0.001))
+        sys.stderr = open(os.devnull, "w")
+        t.fit(t.Net(seed), t.Pictures(), recipe, directory)
+
+    def reached():
+        names = [path.name for path in checkpoints.listed(directory)[:1]]
+        return int(names[0].split("-")[1].split(".")[0]) if names else -1
+
+    chance, kills, steps = random.Random(), 0, set()
+    while True:
+        # Later calls draw other first weights: all has to come from the checkpoint.
+        seed = 2 if checkpoints.listed(directory) else 1
+        child = os.fork()  # safe: torch has one thread here
+        if not child:
+            try:
+                train(seed)
+                os._exit(0)
+            except BaseException as error:
+                os.write(2, repr(error).encode())
+                os._exit(1)
+        status = None
+        if kills < 20:
+            # The moment is counted in checkpoints, plus a little: on a busy machine, too, it gets somewhere.
+            start, wanted, patience = reached(), chance.choice([0, 0, 1, 1, 2]), time.time() + 20
+            while status is None and reached() < start + 3 * wanted and time.time() < patience:
+                time.sleep(0.001)
+                done, code = os.waitpid(child, os.WNOHANG)
+                status = code if done else None
+            time.sleep(chance.uniform(0, 0.03))
+            if status is None:
+                os.kill(child, signal.SIGKILL)
+        # The last one runs to its end. On a busy machine a fork may rarely hang in a lock that some thread
+        # of the parent held at that moment: it is killed like the others, and the next one goes on.
+        seen, moved = reached(), time.time()
+        while status is None:
+            done, code = os.waitpid(child, os.WNOHANG)
+            status = code if done else None
+            if reached() != seen:
+                seen, moved = reached(), time.time()
+            if time.time() > moved + 30:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.002)
+        if not os.WIFSIGNALED(status):
+            assert status == 0, status
+            if kills >= 20:
+                break
+            kills = 20  # it was done before the kill: one more call has to find it finished
+            continue
+        kills += 1
+        steps |= {path.name for path in checkpoints.listed(directory)[:1]}
+    print(len(steps))
+"""
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
+    here = os.path.dirname(__file__)
+    script = textwrap.dedent(KILLED)
+    killed = tmp_path / "killed"
+    done = subprocess.run(
+        [sys.executable, "-c", script, here, str(killed)], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout) >= 3  # kills at different places in the run
+    recipe = change(steps=80, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True)
+    whole = fit(Net(seed=1), Pictures(), recipe, tmp_path / "whole")
+    model = fit(Net(seed=3), Pictures(), recipe, killed)
+    assert same(weights(model), weights(whole))
+    assert untimed(killed) == untimed(tmp_path / "whole")
+    assert sorted(os.listdir(killed)) == sorted(os.listdir(tmp_path / "whole"))
+
+
+def test_a_kill_between_renaming_and_removing_leaves_no_third_checkpoint(tmp_path, monkeypatch):
+    recipe = change(steps=6, checkpoint_every=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_remove_old", lambda directory: None)
+        fit(Net(), Pictures(), recipe, tmp_path)
+    assert len(checkpoints.listed(tmp_path)) == 4  # steps 0, 2, 4 and 6
+    fit(Net(), Pictures(), recipe, tmp_path)  # it is finished, and tidies up
+    assert [checkpoints._read(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
+
+
+def test_what_a_step_sees_is_a_function_of_seed_and_step(tmp_path):
+    recipe = change(batch=8, accumulation=2, crop=5, flip=True)
+    data = Pictures()
+    whole = Batches(data, dataclasses.replace(recipe, accumulation=1), torch.device("cpu"))
+    halves = [Batches(data, recipe, torch.device("cpu"), process, 2) for process in (0, 1)]
+    for step in (7, 0, 3):
+        (batch,) = whole(step)
+        parts = [part for half in halves for part in half(step)]
+        assert [len(part["rgb"]) for part in parts] == [2, 2, 2, 2]
+        for name in ("rgb", "seed"):
+            assert torch.equal(torch.cat([part[name] for part in parts]), batch[name])
+    # An epoch shows every picture once, though epochs end within a batch.
+    shown = [index for step in range(5) for index in whole.indices(step)]
+    epochs = [shown[k : k + 10] for k in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and epochs[0] != epochs[1]
+    other = Batches(data, change(batch=8, seed=1), torch.device("cpu"))
+    assert other.indices(0) != whole.indices(0)
+    endless = Batches(World(size=8), recipe, torch.device("cpu"))
+    assert min(endless.indices(0)) >= FIRST_ENDLESS and endless.indices(0) != endless.indices(1)
+    for batches in (whole, *halves, other, endless):
+        batches.close()
+    with pytest.raises(ValueError, match="batch of 8 can't be divided evenly among 3 processes"):
+        Batches(data, recipe, torch.device("cpu"), 0, 3)
+
+
+def test_crops_and_mirrors_are_alike_in_all_tensors():
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing="ij")
+    rgb = torch.stack([rows, columns, rows * 9 + columns]).expand(50, 3, 6, 9)
+    batch = {"rgb": rgb, "material": rgb[:, 2].long(), "colors": torch.arange(100).reshape(50, 2)}
+    places = torch.rand(50, 3, generator=torch.Generator().manual_seed(0))
+    out = augment(batch, places, 4, True)
+    assert out["rgb"].shape == (50, 3, 4, 4)
+    assert torch.equal(out["material"], out["rgb"][:, 2].long())
+    assert torch.equal(out["colors"], batch["colors"])
+    down, right = out["rgb"][:, 0], out["rgb"][:, 1]
+    assert (down.diff(dim=1) == 1).all() and (down.diff(dim=2) == 0).all()
+    direction = right.diff(dim=2)[:, 0, 0]
+    assert torch.equal(direction, torch.where(places[:, 2] < 0.5, -1.0, 1.0))
+    assert set(down[:, 0, 0].tolist()) == {0, 1, 2} and set(right.amin((1, 2)).tolist()) == set(range(6))
+    with pytest.raises(ValueError, match="at most the pictures' size, 6 x 9; got 7"):
+        augment(batch, places, 7, False)
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path):
+    one = fit(plain(), Pictures(), change(optimizer="sgd"), tmp_path / "one")
+    two = fit(plain(), Pictures(), change(optimizer="sgd", accumulation=4), tmp_path / "two")
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(two.state_dict()[name], tensor, atol=1e-6, rtol=1e-5)
+    assert not same(weights(one), weights(plain()))
+
+
+def test_a_step_is_that_of_the_plain_optimizer(tmp_path):
+    data, recipe = Pictures(), change(steps=5, clip=0.05, ema=0.5, warmup=2)
+    model = fit(plain(), data, recipe, tmp_path)
+    batches = Batches(data, recipe, torch.device("cpu"))
+    reference = plain()
+    average = [p.detach().clone() for p in reference.parameters()]
+    optimizer = torch.optim.Adam(reference.parameters())
+    for step, rate in enumerate([1e-2 / 3, 2e-2 / 3, 1e-2, 1e-2, 1e-2]):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        reference.loss(batches(step)[0]).backward()
+        length = torch.cat([p.grad.flatten() for p in reference.parameters()]).norm()
+        for p in reference.parameters():
+            p.grad *= min(1.0, 0.05 / length.item())
+        optimizer.step()
+        decay = min(0.5, (1 + step) / (10 + step))
+        pairs = zip(average, reference.parameters(), strict=True)
+        average = [decay * a + (1 - decay) * p.detach() for a, p in pairs]
+    batches.close()
+    for ours, wanted in zip(model.parameters(), average, strict=True):
+        torch.testing.assert_close(ours.detach(), wanted, atol=1e-5, rtol=1e-4)
+
+
+class Duel(nn.Module):
+    """Two players who notice what the other's loss does to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic, self.artist = nn.Linear(3, 1), nn.Linear(3, 3)
+        self.moves = []
+
+    def players(self):
+        return {
+            "critic": Player(self.critic.parameters(), self.critic_loss),
+            "artist": Player(self.artist.parameters(), self.artist_loss, every=3),
+        }
+
+    def painted(self, batch):
+        return self.critic(self.artist(batch["rgb"].mean((2, 3))))
+
+    def critic_loss(self, batch):
+        self.moves.append(("critic", weights(self)))
+        return (self.painted(batch) - self.critic(batch["rgb"].mean((2, 3)))).mean()
+
+    def artist_loss(self, batch):
+        self.moves.append(("artist", weights(self)))
+        return -self.painted(batch).mean()
+
+
+def test_two_players_move_in_turn_and_only_themselves(tmp_path):
+    model = Duel()
+    first = weights(model)
+    stop = change(steps=9, weight_decay=0.1)
+    fit(model, Pictures(), stop, tmp_path)
+    assert [name for name, _ in model.moves] == ["critic", "critic", "critic", "artist"] * 3
+    states = [state for _, state in model.moves] + [weights(model)]
+    for (name, before), after in zip(model.moves, states[1:], strict=True):
+        changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+        assert changed == {name}
+    assert all(p.requires_grad for p in model.parameters())
+    assert set(history(tmp_path)[-1]["loss"]) == {"critic", "artist"}
+    assert len(learning_curve(tmp_path).axes) == 2
+    again = Duel()
+    assert same(weights(fit(again, Pictures(), stop, tmp_path)), weights(model)) and not same(
+        first, weights(model)
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "no checkpoint of ours"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
+    whole = fit(Net(), Pictures(), RECIPE, tmp_path)
+    path = tmp_path / "checkpoint-00000012.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[:-100]
+    elif damage == "flipped":
+        content[-10] ^= 1
+    elif damage == "empty":
+        content = b""
+    elif damage == "foreign":
+        content = b"another file altogether" * 100
+    path.write_bytes(content)
+    if damage == "no checkpoint of ours":
+        save_file({"x": torch.zeros(3)}, path)
+    content = path.read_bytes()
+    with pytest.warns(UserWarning, match="checkpoint-00000012.safetensors is not a whole checkpoint"):
+        model = fit(Net(seed=1), Pictures(), RECIPE, tmp_path)
+    assert (tmp_path / (path.name + ".damaged")).read_bytes() == content
+    assert same(weights(model), weights(whole))
+
+
+def test_another_run_s_directory_is_refused_and_left_as_it_was(tmp_path):
+    fit(Net(), Pictures(), RECIPE, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments, message in [
+        ((Net(), Pictures(), change(learning_rate=0.5)), "recipe's learning_rate 0.01 there, 0.5 here"),
+        (
+            (Net(hidden=5), Pictures(), RECIPE),
+            r"layers.0.weight \[4, 1, 3, 3\] there, \[5, 1, 3, 3\] here",
+        ),
+        ((Duel(), Pictures(), RECIPE), "model Net there, Duel here"),
+        ((Net(), Pictures(11), RECIPE), r"data Pictures\(10\) there, Pictures\(11\) here"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fit(*arguments, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fit(Net(), Pictures(), change(log_every=1, checkpoint_every=2), tmp_path)  # these two may change
+
+
+def test_a_full_disk_ends_with_a_plain_message_and_whole_checkpoints(tmp_path):
+    whole = fit(Net(hidden=64), Pictures(), RECIPE, tmp_path / "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():  # a real failure, in the middle of a write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+
+    try:
+        with pytest.raises(TrainingError, match="checkpoint of step 8 could not be written.*-00000004"):
+            fit(Net(hidden=64, act=AtCall(6, fill)), Pictures(), RECIPE, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    left = sorted(path.name for path in (tmp_path / "full").iterdir())
+    assert left == ["checkpoint-00000000.safetensors", "checkpoint-00000004.safetensors", "metrics.jsonl"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = fit(Net(hidden=64, seed=1), Pictures(), RECIPE, tmp_path / "full")
+    assert same(weights(model), weights(whole))
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_numbers_that_are_not_finite_end_the_run_and_keep_the_weights_before(tmp_path, what):
+    class Broken(Net):
+        def loss(self, batch):
+            loss = super().loss(batch)
+            if self.calls == 7:
+                # The root's gradient at 0 is infinite, times 0 not a number; its value is 0.
+                loss = loss * math.nan if what == "loss" else loss + (loss * 0).sqrt()
+            return loss
+
+    with pytest.raises(TrainingError, match=f"the {what} of the player 'model' was nan at step 7"):
+        fit(Broken(), Pictures(), RECIPE, tmp_path)
+    kept = checkpoints.newest(tmp_path)
+    assert kept.step == 4 and all(tensor.isfinite().all() for tensor in kept.tensors.values())
+    json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+SPREAD = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import torch
+    import test_training as t
+    from accelerate import PartialState
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    model = t.fit(t.plain(seed=state.process_index), t.Pictures(), t.change(log_every=1), sys.argv[2])
+    print(sum(p.double().sum().item() for p in model.parameters()), flush=True)
+    state.destroy_process_group() if hasattr(state, "destroy_process_group") else None
+"""
+
+
+def test_two_processes_follow_the_losses_of_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {
+        "ACCELERATE_USE_CPU": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(SPREAD),
+        os.path.dirname(__file__),
+        str(tmp_path / "two"),
+    ]
+    pair = [
+        subprocess.Popen(
+            command,
+            env={
+                **os.environ,
+                **common,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "ACCELERATE_USE_CPU": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    results = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], results
+    assert results[0][0] == results[1][0]  # both end with the very same weights
+    fit(plain(), Pictures(), change(log_every=1), tmp_path / "one")
+    one, two = (
+        [(line["loss"]["model"], line["gradient"]["model"]) for line in history(tmp_path / name)]
+        for name in ("one", "two")
+    )
+    torch.testing.assert_close(torch.tensor(two), torch.tensor(one), atol=1e-6, rtol=1e-4)
+
+
+def test_recipes_are_complete_and_checked():
+    for model, names in recipes.names().items():
+        for name in names:
+            recipe = recipes.get(model, name)
+            assert eval(repr(recipe), {"Recipe": Recipe}) == recipe  # printed, it can be typed in again
+    paper = recipes.get("cic", "paper")
+    assert (paper.learning_rate, paper.betas, paper.weight_decay) == (3e-5, (0.9, 0.99), 1e-3)
+    assert (paper.batch, paper.crop, paper.flip, paper.optimizer) == (40, 176, True, "adam")
+    with pytest.raises(ValueError, match="no recipe 'paper'; it has quick, full"):
+        recipes.get("patch", "paper")
+    with pytest.raises(ValueError, match="no recipes for the model 'cicc'; there are some for patch"):
+        recipes.get("cicc")
+    for settings, message in [
+        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"steps": 1.5}, "steps must be a whole number; got 1.5"),
+        ({"optimizer": "lion"}, "optimizer must be one of adam, adamw, rmsprop, sgd; got 'lion'"),
+        ({"learning_rate": -1.0}, "above 0; got -1.0"),
+        ({"learning_rate": math.nan}, "finite; got nan"),
+        ({"ema": 1.0}, r"in \[0, 1\), or None; got 1.0"),
+        ({"accumulation": 3}, "divide batch, 4; got 3"),
+        ({"warmup": 12}, "below steps, 12; got 12"),
+        ({"schedule": "one-cycle"}, "warmup of at least 1"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            change(**settings)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(10, 50), (1, 7)])
+def test_the_one_cycle_is_torch_s(warmup, steps):
+    recipe = change(schedule="one-cycle", warmup=warmup, steps=steps)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    # Torch counts the last step as the end of the fall; here the fall would end one step later.
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1e-2, total_steps=steps + 1, pct_start=(warmup + 1) / (steps + 1), cycle_momentum=False
+    )
+    for step in range(steps):
+        assert recipe.rate(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+    cosine = change(schedule="cosine", warmup=warmup, steps=steps)
+    assert cosine.rate(warmup) == 1e-2 and cosine.rate(0) < 1e-2
+    assert cosine.rate((steps + warmup) // 2) == pytest.approx(5e-3)
+    assert 0 < cosine.rate(steps - 1) < 1e-3
+
+
+def test_wrong_arguments_are_named(tmp_path):
+    for arguments, message in [
+        (("net", Pictures(), RECIPE), "torch Module; got str"),
+        ((Net(), Pictures(), "quick"), "must be a Recipe"),
+        ((Net(), [1, 2], RECIPE), "method batch"),
+        ((nn.Linear(1, 1), Pictures(), RECIPE), "Linear has neither loss"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            fit(*arguments, tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file"):
+        fit(Net(), Pictures(), RECIPE, tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match="metrics.jsonl"):
+        history(tmp_path)
