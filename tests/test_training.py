@@ -4,12 +4,14 @@ import dataclasses
 import json
 import math
 import os
+import random
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 
 import pytest
@@ -167,91 +169,51 @@ def untimed(directory):
 
 
 KILLED = """
-    import os, random, signal, sys, time
-    from pathlib import Path
+    import os, sys, time
     sys.path.insert(0, sys.argv[1])
-    import torch, tqdm
     import test_training as t
-    from colorlib.training import checkpoints
-    torch.set_num_threads(1)
-    recipe = t.change(steps=80, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True)
-
-    directory = Path(sys.argv[2])
-    tqdm.tqdm.monitor_interval = 0  # its thread is one that a fork can catch at a bad moment
-    # What is imported at the first step is imported before the forks, so that kills fall into the steps.
-    t.fit(t.Net(), t.Pictures(), t.RECIPE, directory.with_name("warm"))
-    directory.mkdir()
-
-    def train(seed):
-        # Wide gaps between writing, flushing and renaming, so that kills fall into them too.
-        write, replace = os.fsync, os.replace
-        os.fsync = lambda handle: (time.sleep(0.002), write(handle), time.sleep(0.002))
-        os.replace = lambda old, new: (replace(old, new), time.sleep(0.001))
-        sys.stderr = open(os.devnull, "w")
-        t.fit(t.Net(seed), t.Pictures(), recipe, directory)
-
-    def reached():
-        names = [path.name for path in checkpoints.listed(directory)[:1]]
-        return int(names[0].split("-")[1].split(".")[0]) if names else -1
-
-    chance, kills, steps = random.Random(), 0, set()
-    while True:
-        # Later calls draw other first weights: all has to come from the checkpoint.
-        seed = 2 if checkpoints.listed(directory) else 1
-        child = os.fork()  # safe: torch has one thread here
-        if not child:
-            try:
-                train(seed)
-                os._exit(0)
-            except BaseException as error:
-                os.write(2, repr(error).encode())
-                os._exit(1)
-        status = None
-        if kills < 20:
-            # The moment is counted in checkpoints, plus a little: on a busy machine, too, it gets somewhere.
-            start, wanted, patience = reached(), chance.choice([0, 0, 1, 1, 2]), time.time() + 20
-            while status is None and reached() < start + 3 * wanted and time.time() < patience:
-                time.sleep(0.001)
-                done, code = os.waitpid(child, os.WNOHANG)
-                status = code if done else None
-            time.sleep(chance.uniform(0, 0.03))
-            if status is None:
-                os.kill(child, signal.SIGKILL)
-        # The last one runs to its end. On a busy machine a fork may rarely hang in a lock that some thread
-        # of the parent held at that moment: it is killed like the others, and the next one goes on.
-        seen, moved = reached(), time.time()
-        while status is None:
-            done, code = os.waitpid(child, os.WNOHANG)
-            status = code if done else None
-            if reached() != seen:
-                seen, moved = reached(), time.time()
-            if time.time() > moved + 30:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.002)
-        if not os.WIFSIGNALED(status):
-            assert status == 0, status
-            if kills >= 20:
-                break
-            kills = 20  # it was done before the kill: one more call has to find it finished
-            continue
-        kills += 1
-        steps |= {path.name for path in checkpoints.listed(directory)[:1]}
-    print(len(steps))
+    t.torch.set_num_threads(1)
+    # Wide gaps between writing, flushing and renaming, so that kills fall into them too.
+    write, replace = os.fsync, os.replace
+    os.fsync = lambda handle: (time.sleep(0.002), write(handle), time.sleep(0.002))
+    os.replace = lambda old, new: (replace(old, new), time.sleep(0.001))
+    t.fit(t.Net(int(sys.argv[3])), t.Pictures(), t.KILLED_RECIPE, sys.argv[2])
 """
+KILLED_RECIPE = dataclasses.replace(
+    RECIPE, steps=150, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True
+)
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
-    here = os.path.dirname(__file__)
-    script = textwrap.dedent(KILLED)
-    killed = tmp_path / "killed"
-    done = subprocess.run(
-        [sys.executable, "-c", script, here, str(killed)], capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout) >= 3  # kills at different places in the run
-    recipe = change(steps=80, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True)
-    whole = fit(Net(seed=1), Pictures(), recipe, tmp_path / "whole")
-    model = fit(Net(seed=3), Pictures(), recipe, killed)
+    # Each call is a new process, as a reader's is: a fork of this one could hang in a lock of torch's.
+    killed, chance = tmp_path / "killed", random.Random()
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), os.path.dirname(__file__), str(killed)]
+
+    def reached():
+        names = [path.name for path in checkpoints.listed(killed)[:1]] if killed.exists() else []
+        return int(names[0].split("-")[1].split(".")[0]) if names else -1
+
+    kills, stops = 0, set()
+    while kills < 8:
+        # Later calls draw other first weights: all has to come from the checkpoint.
+        seed = 2 if reached() >= 0 else 1
+        start, wanted = reached(), chance.choice([1, 1, 2])
+        process = subprocess.Popen([*command, str(seed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # The moment is counted in checkpoints, plus a little: on a busy machine, too, it gets somewhere.
+        while process.poll() is None and reached() < start + 3 * wanted:
+            time.sleep(0.0005)
+        time.sleep(chance.uniform(0, 0.02))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+        if process.returncode == 0:  # done before the kill: the rest has to find it finished
+            break
+        kills += 1
+        stops.add(reached())
+    assert kills >= 4 and len(stops) >= 3  # kills at different places in the run
+    subprocess.run([*command, "2"], check=True, capture_output=True)
+    whole = fit(Net(seed=1), Pictures(), KILLED_RECIPE, tmp_path / "whole")
+    model = fit(Net(seed=3), Pictures(), KILLED_RECIPE, killed)
     assert same(weights(model), weights(whole))
     assert untimed(killed) == untimed(tmp_path / "whole")
     assert sorted(os.listdir(killed)) == sorted(os.listdir(tmp_path / "whole"))
