@@ -76,7 +76,7 @@ class Net(nn.Module):
                 nn.Conv2d(1, hidden, 3, padding=1),
                 nn.BatchNorm2d(hidden) if norm else nn.Identity(),
                 nn.Dropout(dropout),
-                nn.Conv2d(hidden, 3, 1),
+                nn.Conv2d(hidden, 3, 3, padding=1),
             )
         self.act, self.calls = act, 0
 

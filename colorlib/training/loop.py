@@ -127,7 +127,7 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         raise TypeError(f"data must have a method batch(indices, device); got {type(data).__name__}")
     directory = Path(directory)
     state = PartialState()
-    run = _Run(model.to(state.device), data, recipe, state)
+    run = _Run(_channels_last(model.to(state.device)), data, recipe, state)
 
     # The first process reads or makes the starting point and sends it to the others, so that all start equal.
     start = [None]
@@ -220,7 +220,8 @@ class _Run:
             for name, tensor in groups["optimizer"].items():
                 owner, index, key = name.rsplit("/", 2)
                 if owner == player:
-                    values.setdefault(int(index), {})[key] = tensor
+                    # In the order that the weights have, as a run that was never stopped has them.
+                    values.setdefault(int(index), {})[key] = _in_channels_last(tensor)
             optimizer.load_state_dict(
                 {"state": values, "param_groups": optimizer.state_dict()["param_groups"]}
             )
@@ -460,6 +461,17 @@ class _Signals:
 
     def __exit__(self, *error) -> None:
         self._restore()
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    """Lay out the weights of convolutions with their channels last: the same values, a faster step."""
+    for parameter in model.parameters():
+        parameter.data = _in_channels_last(parameter.data)
+    return model
+
+
+def _in_channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _players(model: nn.Module) -> dict[str, Player]:
