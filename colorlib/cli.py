@@ -42,9 +42,12 @@ def _data(sources: list[str], size: int, colorful: float):
     from colorlib.data import Folder, World
 
     kinds = {"world": "landscape", "flowers": "flowers"}
-    if len(sources) == 1 and sources[0] in kinds and not Path(sources[0]).exists():
-        return World(size, kinds[sources[0]])
-    return Folder(sources, size, colorful)
+    drawn = [source for source in sources if source in kinds and not Path(source).exists()]
+    if not drawn:
+        return Folder(sources, size, colorful)
+    if len(sources) > 1:
+        raise ValueError(f"--data {drawn[0]} stands alone: a drawn world can't be mixed with other data")
+    return World(size, kinds[drawn[0]])
 
 
 @app.command()
@@ -98,6 +101,7 @@ def train(
         built = zoo.build(model, pictures, settings.settings, settings.seed, start)
         built.side = settings.size
         out = out or Path("runs") / f"{model}-{recipe}"
+        before = checkpoints.listed(out) if out.is_dir() else []
         fit(built, pictures, settings, out)
     except (ValueError, TypeError, OSError, RuntimeError, TrainingError) as error:
         raise _Failure(error) from None
@@ -105,7 +109,9 @@ def train(
         return  # of several processes, the first one reports
     curve = out / "learning_curve.png"
     learning_curve(out).savefig(curve)
-    print(f"Trained. {checkpoints.listed(out)[0]} has the weights, {curve} the learning curve.")
+    newest = checkpoints.listed(out)[0]
+    done = "It was trained already" if newest in before else "Trained"
+    print(f"{done}. {newest} has the weights, {curve} the learning curve.")
     if weights is not None:
         try:
             zoo.save(built, weights)
@@ -119,17 +125,25 @@ def train(
 def colorize(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
-    out: Annotated[Path, typer.Option(help="Folder for the colored pictures.")] = Path("colored"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the colored pictures; pictures in it are not colored again.")
+    ] = Path("colored"),
     temperature: Annotated[
         float | None,
         typer.Option(help="For models with a distribution of colors: 1 is muted, toward 0 more vivid."),
     ] = None,
     rebalance: Annotated[
         float | None,
-        typer.Option(help="For the model cic: 0 is muted, 1 as trained, 2 vivid. [default: the model's own]"),
+        typer.Option(
+            min=0,
+            max=10,
+            help="For the model cic: 0 is muted, 1 as trained, 2 vivid. [default: the model's own]",
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="How many colorings of each picture.")] = 1,
-    seed: Annotated[int, typer.Option(help="Same seed, same colorings.")] = 0,
+    samples: Annotated[
+        int, typer.Option(help="How many colorings of each picture; the files then end in -1, -2 and so on.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same colorings.")] = 0,
     side: Annotated[
         int | None,
         typer.Option(
@@ -140,7 +154,9 @@ def colorize(
 ) -> None:
     """Color pictures. Each keeps its size and its lightness; a picture in color is taken as gray.
 
-    NAME.jpg becomes NAME.png in the folder --out. A picture that can't be read is named and left out.
+    NAME.jpg becomes NAME.png in the folder --out. Where two pictures would get the same name, as a.jpg and
+    a.png, their endings are kept: a.jpg.png and a.png.png. A picture that can't be read is named and left
+    out.
     """
     import torch
     from PIL import Image
@@ -151,6 +167,7 @@ def colorize(
     try:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         colorizer = zoo.load(model, device)
+        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance)
         jobs = _jobs(pictures, out, samples)
         if not jobs:
             raise ValueError("there are no pictures in " + ", ".join(map(str, pictures)))
@@ -164,7 +181,7 @@ def colorize(
                 f"{there[0]} is there already{f', and {len(there) - 1} more' if len(there) > 1 else ''}; "
                 "choose another --out, or --force to replace"
             )
-        knobs = _given(temperature=temperature, rebalance=rebalance)
+        out.mkdir(parents=True, exist_ok=True)  # now, and not after the first picture is colored
         failed = 0
         for source, targets in jobs:
             try:
@@ -192,7 +209,9 @@ def _jobs(pictures: list[Path], out: Path, samples: int) -> list[tuple[Path, lis
     found = []
     for path in pictures:
         if path.is_dir():
-            found += [(path / name, Path(name)) for name in picture_files(path)]
+            inside = [(path / name, Path(name)) for name in picture_files(path)]
+            # What an earlier call made lies there too, where --out is in the folder.
+            found += [pair for pair in inside if out.resolve() not in pair[0].resolve().parents]
         elif path.exists():
             found.append((path, Path(path.name)))
         else:
@@ -220,7 +239,7 @@ def evaluate(
         typer.Option(help="Side in pixels of the squares taken. [default: what the model learned from]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
-    rebalance: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
+    rebalance: Annotated[float | None, typer.Option(min=0, max=10, help="As for colorize.")] = None,
 ) -> None:
     """Color pictures whose colors are known, and print how near the model comes."""
     import torch
@@ -231,10 +250,10 @@ def evaluate(
         if count < 1:
             raise ValueError(f"--count must be at least 1; got {count}")
         colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance)
         pictures = _data(data, (colorizer.side or 64) if size is None else size, 0.0)
         total = len(pictures) if hasattr(pictures, "__len__") else count
         indices = torch.linspace(0, total - 1, min(count, total)).long().tolist()
-        knobs = _given(temperature=temperature, rebalance=rebalance)
         figures = metrics.evaluate(colorizer, pictures, indices, **knobs)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise _Failure(error) from None
@@ -245,9 +264,13 @@ def evaluate(
         print(f"{title:12}" + "".join(f"{figures[who][name]:10.3f}" for name in names))
 
 
-def _given(**knobs) -> dict:
+def _given(colorizer, **knobs) -> dict:
     """The options that were given; the others keep the model's own values."""
-    return {name: value for name, value in knobs.items() if value is not None}
+    given = {name: value for name, value in knobs.items() if value is not None}
+    for name in given:
+        if name not in colorizer.knobs():
+            raise ValueError(f"this model, a {type(colorizer).__name__}, has no --{name}")
+    return given
 
 
 @app.command()

@@ -67,6 +67,7 @@ def build(
             raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
         if name == "cic" and "mix" in settings:
             model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
+        model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -158,6 +159,8 @@ def load(name_or_path, device=None) -> Colorizer:
     ValueError
         If the file or directory holds no weights of a model of this library.
     """
+    if not str(name_or_path):
+        raise ValueError("name_or_path must be a name or a path; got an empty text")
     path = WEIGHTS / f"{name_or_path}.safetensors"
     if str(name_or_path) not in shipped():
         path = Path(name_or_path)

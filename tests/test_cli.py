@@ -60,8 +60,11 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     result = run("train", name, "--out", out, "--weights", weights)
     assert result.exit_code == 0, result.output
     assert (out / "learning_curve.png").exists()
+    assert "Trained. " in result.output
     again = run("train", name, "--out", out)  # finished: nothing is trained again
-    assert again.exit_code == 0, again.output
+    assert again.exit_code == 0 and "It was trained already. " in again.output, again.output
+    other = run("train", name, "--out", out, "--start", weights)
+    assert other.exit_code == 1 and f"start None there, {weights} here" in other.output, other.output
     picture = photograph(tmp_path / "a.jpg")
     for model in (out, weights):
         colored = tmp_path / f"colored by {model.name}"
@@ -104,7 +107,14 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["colorize", "PICTURE", "--model", "WEIGHTS", "--samples", "0"], "samples must be at least 1"),
         (["colorize", "PICTURE", "--model", "WEIGHTS", "--side", "0"], "side must be at least 1"),
         (["colorize", "PICTURE", "--model", "WEIGHTS", "--temperature", "-1"], "temperature must be"),
+        (["colorize", "PICTURE", "--model", ""], "got an empty text"),
+        (
+            ["colorize", "PICTURE", "--model", "regression-world", "--temperature", "1"],
+            "has no --temperature",
+        ),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
+        (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),
+        (["train", "cic", "--data", "world", "--data", "flowers"], "--data world stands alone"),
     ],
 )
 def test_mistakes_are_named(arguments, message, weights, tmp_path, monkeypatch):
@@ -128,6 +138,28 @@ def test_a_folder_of_old_photographs(weights, tmp_path):
     made = sorted(path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*.png"))
     # Two pictures named a: neither is lost.
     assert made == sorted(f"{name}-{k}.png" for name in ("a.jpg", "a.png", "b", "sub/a") for k in (1, 2))
+
+
+@pytest.mark.parametrize("option", [("--seed", -1), ("--seed", 2**63), ("--rebalance", 1e9)])
+def test_values_out_of_range_are_refused(option, weights, tmp_path):
+    picture = photograph(tmp_path / "a.png")
+    result = run("colorize", picture, "--model", weights, "--out", tmp_path / "o", *option)
+    assert result.exit_code == 2 and option[0] in result.output
+
+
+def test_colored_pictures_are_not_colored_again(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photograph(tmp_path / "a.jpg")
+    assert run("colorize", ".", "--model", weights).output.split() == ["colored/a.png"]
+    result = run("colorize", ".", "--model", weights, "--force")
+    assert result.output.split() == ["colored/a.png"], result.output
+
+
+def test_a_place_that_cannot_be_written_is_named_before_any_work(weights, tmp_path):
+    picture = photograph(tmp_path / "a.png")
+    (tmp_path / "file").write_text("")
+    result = run("colorize", picture, "--model", weights, "--out", tmp_path / "file" / "o")
+    assert result.exit_code == 1 and "file" in result.output
 
 
 def test_nothing_is_overwritten_unasked(weights, tmp_path):

@@ -63,6 +63,11 @@ class Colorizer(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no chroma")
 
+    def knobs(self) -> list[str]:
+        """Name the settings that :meth:`colorize` takes for this model, such as ``"temperature"``."""
+        arguments = inspect.signature(self.chroma).parameters.values()
+        return [p.name for p in arguments if p.kind is p.KEYWORD_ONLY]
+
     @torch.no_grad()
     def colorize(
         self,
@@ -115,8 +120,7 @@ class Colorizer(nn.Module):
             raise TypeError(f"side must be an int, got {side!r}")
         if side is not None and side < 1:
             raise ValueError(f"side must be at least 1, got {side}")
-        arguments = inspect.signature(self.chroma).parameters.values()
-        known = [p.name for p in arguments if p.kind is p.KEYWORD_ONLY]
+        known = self.knobs()
         for name in knobs:
             if name not in known:
                 raise TypeError(

@@ -127,7 +127,7 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         raise TypeError(f"data must have a method batch(indices, device); got {type(data).__name__}")
     directory = Path(directory)
     state = PartialState()
-    run = _Run(_channels_last(model.to(state.device)), data, recipe, state)
+    run = _Run(_lay_out(model.to(state.device), torch.channels_last), data, recipe, state)
 
     # The first process reads or makes the starting point and sends it to the others, so that all start equal.
     start = [None]
@@ -146,7 +146,8 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         finally:
             batches.close()
     run.apply_average()
-    return model.eval()
+    # In torch's usual order again, so that it computes bit for bit what the saved weights will compute.
+    return _lay_out(model, torch.contiguous_format).eval()
 
 
 class _Run:
@@ -178,6 +179,7 @@ class _Run:
                 name: list(value) if isinstance(value, tuple) else value for name, value in recipe.items()
             },
             "data": self.data_name,
+            "start": getattr(self.model, "start", None),
         }
 
     def capture(self) -> Checkpoint:
@@ -221,7 +223,9 @@ class _Run:
                 owner, index, key = name.rsplit("/", 2)
                 if owner == player:
                     # In the order that the weights have, as a run that was never stopped has them.
-                    values.setdefault(int(index), {})[key] = _in_channels_last(tensor)
+                    if tensor.ndim == 4:
+                        tensor = tensor.contiguous(memory_format=torch.channels_last)
+                    values.setdefault(int(index), {})[key] = tensor
             optimizer.load_state_dict(
                 {"state": values, "param_groups": optimizer.state_dict()["param_groups"]}
             )
@@ -253,9 +257,9 @@ class _Run:
         """Raise ValueError unless the checkpoint is this run's."""
         there, here = checkpoint.facts, self.describe()
         differences = []
-        for name in ("model", "data"):
-            if there[name] != here[name]:
-                differences.append(f"{name} {there[name]} there, {here[name]} here")
+        for name in ("model", "data", "start"):
+            if there.get(name) != here[name]:
+                differences.append(f"{name} {there.get(name)} there, {here[name]} here")
         for name in dict.fromkeys([*there["weights"], *here["weights"]]):
             was, now = there["weights"].get(name), here["weights"].get(name)
             if was != now:
@@ -463,15 +467,12 @@ class _Signals:
         self._restore()
 
 
-def _channels_last(model: nn.Module) -> nn.Module:
-    """Lay out the weights of convolutions with their channels last: the same values, a faster step."""
+def _lay_out(model: nn.Module, order: torch.memory_format) -> nn.Module:
+    """Store the weights of convolutions in an order: channels last is the faster one to train in."""
     for parameter in model.parameters():
-        parameter.data = _in_channels_last(parameter.data)
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=order)
     return model
-
-
-def _in_channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _players(model: nn.Module) -> dict[str, Player]:
