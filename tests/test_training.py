@@ -272,6 +272,20 @@ def test_crops_and_mirrors_are_alike_in_all_tensors():
         augment(batch, places, 7, False)
 
 
+def test_convolutions_train_with_channels_last_and_come_back_as_they_were(tmp_path):
+    seen = []
+    net = Net(hidden=6, act=lambda model: seen.append(model.layers[3].weight.stride()))
+    fit(net, Pictures(), change(steps=2, warmup=0), tmp_path)
+    assert set(seen) == {(54, 1, 18, 6)} and net.layers[3].weight.stride() == (54, 9, 3, 1)
+
+    class Volumes(Net):
+        def __init__(self):
+            super().__init__()
+            self.volume = nn.Parameter(torch.ones(1, 1, 1, 1, 1))
+
+    fit(Volumes(), Pictures(), change(steps=1), tmp_path / "volumes")  # torch refuses channels last for these
+
+
 def test_accumulation_changes_nothing_but_rounding(tmp_path):
     one = fit(plain(), Pictures(), change(optimizer="sgd"), tmp_path / "one")
     two = fit(plain(), Pictures(), change(optimizer="sgd", accumulation=4), tmp_path / "two")

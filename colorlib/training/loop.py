@@ -469,10 +469,10 @@ class _Signals:
 
 def _lay_out(model: nn.Module, order: torch.memory_format) -> nn.Module:
     """Store the weights of convolutions in an order: channels last is the faster one to train in."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=order)
-    return model
+    tensors = (*model.parameters(), *model.buffers())
+    if any(tensor.ndim == 5 for tensor in tensors):  # volumes have another order, and torch refuses this one
+        return model
+    return model.to(memory_format=order)
 
 
 def _players(model: nn.Module) -> dict[str, Player]:
