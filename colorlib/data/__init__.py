@@ -1,8 +1,9 @@
-"""Where pictures come from: the world, the photographs, and folders of your own."""
+"""Where pictures come from: the world, the photographs, and folders of your own; and masks for them."""
 
+from . import masks
 from .folder import Folder, picture_files, read
 from .law import Law, Palette
 from .photographs import photos
 from .world import Scene, World
 
-__all__ = ["Folder", "Law", "Palette", "Scene", "World", "photos", "picture_files", "read"]
+__all__ = ["Folder", "Law", "Palette", "Scene", "World", "masks", "photos", "picture_files", "read"]

@@ -1,0 +1,314 @@
+"""Masks: which pixels of a picture are to be colored. 1 is color, 0 is gray.
+
+A mask is drawn from its seed, its kind and its size alone: the same in any batch, process or run. All kinds
+but ``"noise"`` and ``"segments"`` are shapes in the frame, measured in its height and width. At another size
+such a mask is the same shape, seen finer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+# What each of the ten says of a pixel at height y from the top and x from the left, both in [0, 1].
+_TEN = {
+    "left half": lambda y, x: (x < 0.5) & (y >= 0),
+    "right half": lambda y, x: (x >= 0.5) & (y >= 0),
+    "top half": lambda y, x: (y < 0.5) & (x >= 0),
+    "bottom half": lambda y, x: (y >= 0.5) & (x >= 0),
+    "vertical stripes": lambda y, x: _even(x, 4) & (y >= 0),
+    "narrow vertical stripes": lambda y, x: _even(x, 8) & (y >= 0),
+    "horizontal stripes": lambda y, x: _even(y, 4) & (x >= 0),
+    "narrow horizontal stripes": lambda y, x: _even(y, 8) & (x >= 0),
+    "coarse grid": lambda y, x: _even(y, 4) == _even(x, 4),
+    "fine grid": lambda y, x: _even(y, 8) == _even(x, 8),
+}
+TEN = tuple(_TEN)
+FAMILIES = ("full", "ten", "stripes", "grids", "rectangles", "strokes", "noise", "segments")
+KINDS = (*FAMILIES, *TEN)
+
+
+def ten(size: int | tuple[int, int], names: Iterable[str] = TEN) -> Tensor:
+    """Give the ten fixed masks of halves, stripes and grids, or some of them.
+
+    Four halves: left, right, top, bottom. Four of stripes, vertical and horizontal: four stripes or eight,
+    of which every other is colored. Two grids like a chessboard, of 4 x 4 and of 8 x 8 fields. Each colors
+    one half of the picture.
+
+    The source trained with ten such masks, drawn by hand "using stripes and grids", and with one half of the
+    picture before. It shows a half, horizontal stripes and a grid; the others, their numbers and widths are
+    chosen here.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width in pixels, at least 1.
+    names : iterable of str
+        Which ones; the names are in ``TEN``.
+
+    Returns
+    -------
+    Tensor
+        (10, 1, H, W) float32, each pixel 0 or 1; as many as there are names.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another size, or a name that is none of the ten.
+    """
+    y, x = _places(*_size(size))
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in _TEN:
+            raise ValueError(f"no mask {name!r} among the ten; there are {', '.join(TEN)}")
+    if not names:
+        raise ValueError("names must name at least one mask; got none")
+    return torch.stack([_TEN[name](y, x) for name in names])[:, None].float()
+
+
+def segmentation(labels: Tensor, chosen: Iterable[int | str], names: Sequence[str] = ()) -> Tensor:
+    """Make the mask of the pixels that have one of the labels chosen.
+
+    For the world: ``segmentation(scene.material, ["car", "sky"], world.materials)``. For a photograph the
+    labels may be those of any segmentation.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Whole numbers, (B, H, W) or (H, W).
+    chosen : iterable of int or str
+        The labels, or their names.
+    names : sequence of str
+        Names of the labels 0, 1, 2 and so on.
+
+    Returns
+    -------
+    Tensor
+        (B, 1, H, W) float32 on the device of the labels, each pixel 0 or 1; B is 1 for labels (H, W).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For labels of another kind or shape, or a name that is not among the names.
+    """
+    labels = _labels(labels)
+    names = list(names)
+    numbers = []
+    for label in [chosen] if isinstance(chosen, (int, str)) else chosen:
+        if isinstance(label, str):
+            if label not in names:
+                raise ValueError(f"no label is named {label!r}; there are {', '.join(names) or 'no names'}")
+            label = names.index(label)
+        elif isinstance(label, bool) or not isinstance(label, int):
+            raise TypeError(f"labels are chosen by number or name; got {label!r}")
+        numbers.append(label)
+    wanted = torch.tensor(numbers, dtype=torch.int64, device=labels.device)
+    return torch.isin(labels, wanted)[:, None].float()
+
+
+def draw(
+    seeds: Tensor | Sequence[int],
+    size: int | tuple[int, int],
+    kinds: str | Sequence[str] = "ten",
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Draw masks, one a seed, each of a kind that its seed chooses evenly among those given.
+
+    ``"full"``
+        All is colored.
+    ``"ten"``
+        One of the ten fixed masks, see :func:`ten`. The name of one of them gives that one.
+    ``"stripes"``
+        Stripes of one width in any direction, half of them colored: two to eight in the frame's width.
+    ``"grids"``
+        Fields like a chessboard's, each side 1/10 to 1/3 of the frame's.
+    ``"rectangles"``
+        One to four, each side 1/8 to 5/8 of the frame's.
+    ``"strokes"``
+        One to three of a brush that is 1/10 to 1/4 of the frame wide and wanders.
+    ``"noise"``
+        Each pixel by itself, with a chance that is drawn from 0.1 to 0.9 first.
+    ``"segments"``
+        A random set of the labels in the picture, each with a chance of one half, never empty.
+
+    Parameters
+    ----------
+    seeds : sequence or 1-D integer tensor
+        Numbers from 0 to 2**63 - 1, such as the ``"seed"`` of a training batch.
+    size : int or (int, int)
+        Height and width in pixels, at least 1. Below some 16 pixels a shape may fall between pixels.
+    kinds : str or sequence of str
+        One or more of ``KINDS``.
+    labels : Tensor, optional
+        Whole numbers, (B, H, W), one picture a seed; for ``"segments"`` only.
+
+    Returns
+    -------
+    Tensor
+        (B, 1, H, W) float32 on the CPU, each pixel 0 or 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown kind, seeds that are not whole numbers, another size, or ``"segments"`` without labels
+        that fit.
+    """
+    height, width = _size(size)
+    kinds = check_kinds(kinds)
+    if isinstance(seeds, Tensor):
+        if seeds.ndim != 1 or seeds.is_floating_point() or seeds.dtype == torch.bool:
+            raise TypeError(f"seeds must be whole numbers (B,); got {tuple(seeds.shape)} {seeds.dtype}")
+        seeds = seeds.tolist()
+    seeds = list(seeds)
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"a seed must be a whole number from 0 to 2**63 - 1; got {seed!r}")
+    if "segments" in kinds:
+        if labels is None:
+            raise ValueError("masks of the kind 'segments' need labels, such as the world's materials")
+        labels = _labels(labels).cpu()
+        if labels.shape != (len(seeds), height, width):
+            raise ValueError(
+                f"labels must be {(len(seeds), height, width)}, as the seeds and the size; "
+                f"got {tuple(labels.shape)}"
+            )
+    y, x = _places(height, width)
+    out = torch.empty(len(seeds), 1, height, width)
+    for number, seed in enumerate(seeds):
+        chance = torch.Generator().manual_seed(seed)
+        kind = kinds[_pick(chance, len(kinds))]
+        if kind == "ten":
+            kind = TEN[_pick(chance, len(TEN))]
+        if kind in _TEN:
+            out[number, 0] = _TEN[kind](y, x)
+        elif kind == "segments":
+            out[number, 0] = _segments(chance, labels[number])
+        else:
+            out[number, 0] = _DRAWN[kind](chance, y, x)
+    return out
+
+
+def check_kinds(kinds: str | Iterable[str]) -> tuple[str, ...]:
+    """Give the kinds of masks as a tuple.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, or none.
+    """
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"no kind of mask {kind!r}; there are {', '.join(KINDS)}")
+    if not kinds:
+        raise ValueError(f"kinds must name at least one kind of mask; there are {', '.join(KINDS)}")
+    return kinds
+
+
+# Each kind: from a source of chance and the places of the pixels, y (H, 1) and x (1, W), to a mask (H, W).
+
+
+def _full(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    return torch.ones_like(y * x)
+
+
+def _stripes(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    angle = _span(chance, 0, math.pi)
+    pair = _span(chance, 1 / 4, 1)  # the width of a colored and a gray stripe together
+    along = (math.cos(angle) * x + math.sin(angle) * y) / pair + _span(chance, 0, 1)
+    return along - along.floor() < 0.5
+
+
+def _grids(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    tall, wide = _span(chance, 3, 10), _span(chance, 3, 10)
+    down, right = _span(chance, 0, 2), _span(chance, 0, 2)
+    return _even(y + down / tall, tall) == _even(x + right / wide, wide)
+
+
+def _rectangles(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    inside = torch.zeros_like(y * x, dtype=torch.bool)
+    for _ in range(1 + _pick(chance, 4)):
+        tall, wide = _span(chance, 1 / 8, 5 / 8), _span(chance, 1 / 8, 5 / 8)
+        top, left = _span(chance, 0, 1 - tall), _span(chance, 0, 1 - wide)
+        inside |= (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
+    return inside
+
+
+def _strokes(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    inside = torch.zeros_like(y * x, dtype=torch.bool)
+    for _ in range(1 + _pick(chance, 3)):
+        radius = _span(chance, 0.05, 0.125)
+        down, right = _span(chance, 0.1, 0.9), _span(chance, 0.1, 0.9)
+        heading = _span(chance, 0, 2 * math.pi)
+        for _ in range(2 + _pick(chance, 4)):
+            length = _span(chance, 0.1, 0.35)
+            heading += _span(chance, -1, 1)
+            dy, dx = length * math.sin(heading), length * math.cos(heading)
+            # The place on this straight piece that is nearest to each pixel, from 0, its start, to 1.
+            share = (((y - down) * dy + (x - right) * dx) / length**2).clamp(0, 1)
+            inside |= (y - down - share * dy) ** 2 + (x - right - share * dx) ** 2 <= radius**2
+            down, right = down + dy, right + dx
+    return inside
+
+
+def _noise(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
+    share = _span(chance, 0.1, 0.9)
+    return torch.rand(len(y), x.shape[1], generator=chance) < share
+
+
+_DRAWN = {
+    "full": _full,
+    "stripes": _stripes,
+    "grids": _grids,
+    "rectangles": _rectangles,
+    "strokes": _strokes,
+    "noise": _noise,
+}
+
+
+def _segments(chance: torch.Generator, labels: Tensor) -> Tensor:
+    present = labels.unique()
+    taken = torch.rand(len(present), generator=chance) < 0.5
+    taken[_pick(chance, len(present))] |= not taken.any()
+    return torch.isin(labels, present[taken])
+
+
+def _even(place: Tensor, fields: float) -> Tensor:
+    """Whether a place in [0, 1] lies in an even one of so many equal fields, counted from 0."""
+    return (place * fields).floor() % 2 == 0
+
+
+def _places(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The centers of the pixels in the frame: y (H, 1) and x (1, W), both in (0, 1)."""
+    y, x = ((torch.arange(side) + 0.5) / side for side in (height, width))
+    return y[:, None], x[None, :]
+
+
+def _span(chance: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * torch.rand((), generator=chance).item()
+
+
+def _pick(chance: torch.Generator, count: int) -> int:
+    return int(torch.randint(count, (), generator=chance))
+
+
+def _size(size) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Iterable) else ()
+    if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) for side in sides):
+        raise TypeError(f"size must be a whole number or two, height and width; got {size!r}")
+    if min(sides) < 1:
+        raise ValueError(f"size must be at least 1; got {size!r}")
+    return sides
+
+
+def _labels(labels: Tensor) -> Tensor:
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor of whole numbers; got {type(labels).__name__}")
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be whole numbers; got {labels.dtype}")
+    if labels.ndim not in (2, 3) or 0 in labels.shape[-2:]:
+        raise ValueError(f"labels must be (B, H, W) or (H, W); got {tuple(labels.shape)}")
+    return labels if labels.ndim == 3 else labels[None]
