@@ -82,6 +82,8 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         With ``loss(batch)``, or ``players()`` (see :class:`Player`). It is trained in place. ``batch`` has
         the data's tensors, ``"rgb"`` among them, and ``"seed"``, (B,) int64 on the CPU: a random number of
         each picture's own, for a loss that needs chance to be the same under any number of processes.
+        A loss may put figures of its own, scalar tensors such as an accuracy, into a dict ``model.figures``:
+        the metrics have their means.
     data : Data
         A ``World``, a ``Folder``, or anything with a method ``batch(indices, device)``. Without a length it
         has no end: indices are drawn from 2**32 to 2**62, so scenes with lower ones are held out.
@@ -163,9 +165,10 @@ class _Run:
         self.average = None
         if recipe.ema is not None:
             self.average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        # What happened since the last line of metrics: (step, player, loss, length of the gradient). The
-        # newest are still tensors on the device, since reading one there makes the CPU wait.
-        self.pending: list[tuple[int, str, float | Tensor, float | Tensor]] = []
+        # What happened since the last line of metrics: (step, player, loss, length of the gradient, the
+        # model's figures). The newest are still tensors on the device, since reading one there makes the CPU
+        # wait.
+        self.pending: list[tuple[int, str, float | Tensor, float | Tensor, dict]] = []
 
     # Saving and restoring.
 
@@ -231,7 +234,8 @@ class _Run:
             )
         if checkpoint.facts["scaler"]:
             self.scaler.load_state_dict(checkpoint.facts["scaler"])
-        self.pending = [tuple(entry) for entry in checkpoint.facts["pending"]]
+        # An entry without figures is from a checkpoint that was written before there were any.
+        self.pending = [(*entry, {})[:5] for entry in checkpoint.facts["pending"]]
         self.step, self.seconds = checkpoint.step, checkpoint.facts["seconds"]
 
     def open(self, directory: Path) -> Checkpoint:
@@ -322,6 +326,7 @@ class _Run:
     def _take_step(self, parts: list[dict[str, Tensor]]) -> None:
         recipe = self.recipe
         rate = recipe.rate(self.step)
+        figures = getattr(self.model, "figures", {})
         for name, player in self.players.items():
             if (self.step + 1) % player.every:
                 continue
@@ -330,26 +335,29 @@ class _Run:
                 group["lr"] = rate
             with self._turn_of(name):
                 optimizer.zero_grad(set_to_none=True)
-                total = 0.0
+                total, noted = 0.0, {}
                 for place, part in enumerate(parts):
                     place += self.state.process_index * len(parts)
                     torch.manual_seed(hashed(recipe.seed, self.step, "loss", name, place))
+                    figures.clear()
                     with self._autocast():
                         loss = player.loss(part)
                     _check_loss(loss, name)
                     self.scaler.scale(loss / len(parts)).backward()
                     total = total + loss.detach().float() / len(parts)
+                    for key, value in figures.items():
+                        noted[key] = noted.get(key, 0.0) + value.detach().float() / len(parts)
                 gradients = [p.grad for p in player.parameters if p.grad is not None]
                 # The mean over the processes by hand and not by DistributedDataParallel, which knows one
                 # forward pass and one loss; two players have two.
-                self._mean_over_processes([*gradients, total])
+                self._mean_over_processes([*gradients, total, *noted.values()])
                 self.scaler.unscale_(optimizer)
                 longest = math.inf if recipe.clip is None else recipe.clip
                 length = torch.nn.utils.clip_grad_norm_(player.parameters, longest)
                 self.scaler.step(optimizer)  # in float16 it leaves a step out whose gradient overflowed
                 self.scaler.update()
                 optimizer.zero_grad(set_to_none=True)
-            self.pending.append((self.step + 1, name, total, length.detach()))
+            self.pending.append((self.step + 1, name, total, length.detach(), noted))
         self._share_buffers()
         self._update_average()
 
@@ -409,8 +417,9 @@ class _Run:
     def _settle(self, directory: Path) -> None:
         """Read the pending losses from the device, and stop the run if one is not a finite number."""
         settled = []
-        for step, name, loss, length in self.pending:
-            settled.append((step, name, float(loss), float(length)))
+        for step, name, loss, length, noted in self.pending:
+            noted = {key: float(value) for key, value in noted.items()}
+            settled.append((step, name, float(loss), float(length), noted))
             # In float16 a gradient that overflowed is no harm: the scaler left that step out.
             for what, value in (("loss", loss), ("gradient", 0.0 if self.scaler.is_enabled() else length)):
                 if not math.isfinite(value):
@@ -438,6 +447,11 @@ class _Run:
                 length = sum(entry[3] for entry in entries) / len(entries)
                 # JSON has no infinity, which an overflow in float16 gives.
                 line["gradient"][player] = length if math.isfinite(length) else None
+        noted = [entry[4] for entry in self.pending]
+        for key in dict.fromkeys(key for figures in noted for key in figures):
+            values = [figures[key] for figures in noted if key in figures]
+            mean = sum(values) / len(values)
+            line.setdefault("figures", {})[key] = mean if math.isfinite(mean) else None
         return line
 
 

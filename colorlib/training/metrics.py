@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def history(directory) -> list[dict]:
 
     Each has ``"step"``, the steps done; ``"loss"``, each player's mean loss since the line before;
     ``"gradient"``, the mean length of each player's gradient before clipping; ``"rate"``, the learning rate;
-    and ``"seconds"``, the time of training, without pauses.
+    and ``"seconds"``, the time of training, without pauses. Where the model notes figures of its own, such as
+    a discriminator's accuracy, ``"figures"`` has their means since the line before.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def history(directory) -> list[dict]:
 
 
 def learning_curve(directory):
-    """Draw the losses of a run over its steps.
+    """Draw the losses of a run over its steps, and the figures that its model notes.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def learning_curve(directory):
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a player; it is not shown by itself.
+        One panel a player, then one a figure; it is not shown by itself.
 
     Raises
     ------
@@ -62,13 +64,20 @@ def learning_curve(directory):
     from matplotlib.figure import Figure
 
     lines = history(directory)
-    players = list(dict.fromkeys(name for line in lines for name in line["loss"]))
-    figure = Figure(figsize=(6.4, 1 + 2.4 * max(1, len(players))), layout="constrained")
-    panels = figure.subplots(max(1, len(players)), sharex=True, squeeze=False)[:, 0]
-    for panel, name in zip(panels, players, strict=False):
-        points = [(line["step"], line["loss"][name]) for line in lines if name in line["loss"]]
+    shown = [
+        (group, name)
+        for group in ("loss", "figures")
+        for name in dict.fromkeys(name for line in lines for name in line.get(group, {}))
+    ]
+    players = sum(group == "loss" for group, _ in shown)
+    figure = Figure(figsize=(6.4, 1 + 2.4 * max(1, len(shown))), layout="constrained")
+    panels = figure.subplots(max(1, len(shown)), sharex=True, squeeze=False)[:, 0]
+    for panel, (group, name) in zip(panels, shown, strict=False):
+        points = [(line["step"], line[group][name]) for line in lines if name in line.get(group, {})]
+        points = [(step, math.nan if value is None else value) for step, value in points]
         panel.plot(*zip(*points, strict=True), color="#0072b2", linewidth=1.2)
-        panel.set_ylabel("loss" if len(players) == 1 else f"loss of the {name}")
+        loss = "loss" if players == 1 else f"loss of the {name}"
+        panel.set_ylabel(loss if group == "loss" else name)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel("steps done")
