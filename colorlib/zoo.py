@@ -13,7 +13,7 @@ from torch import Tensor
 
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
-from colorlib.models import CIC, Colorizer, PatchMLP, PixColor, ResNetRegressor
+from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
 from colorlib.training import checkpoints
 from colorlib.training.batches import Data, as_dict
 
@@ -21,7 +21,9 @@ MODELS: dict[str, type[Colorizer]] = {
     "patch": PatchMLP,
     "regression": ResNetRegressor,
     "cic": CIC,
+    "gan": ColorGAN,
     "pixcolor": PixColor,
+    "masked": MaskedGAN,
 }
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = "colorlib weights 1"
@@ -40,7 +42,7 @@ def build(
     Parameters
     ----------
     name : str
-        Its name on the command line: ``"patch"``, ``"regression"``, ``"cic"`` or ``"pixcolor"``.
+        Its name on the command line, a key of :data:`MODELS`: ``"patch"``, ``"cic"``, ``"gan"`` and so on.
     data : Data
         What it will be trained on, see :func:`colorlib.training.fit`.
     settings : dict, optional

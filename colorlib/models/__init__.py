@@ -1,8 +1,16 @@
 """The published systems, one file each."""
 
 from colorlib.models.base import Colorizer
+from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet
 from colorlib.models.cic import CIC
-from colorlib.models.losses import sparse_cross_entropy
+from colorlib.models.gan import ColorGAN
+from colorlib.models.losses import (
+    discriminator_accuracy,
+    discriminator_loss,
+    generator_loss,
+    sparse_cross_entropy,
+)
+from colorlib.models.masked import MaskedGAN
 from colorlib.models.patch import PatchMLP
 from colorlib.models.pixcolor import ConditionNetwork, PixColor, Refinement
 from colorlib.models.pixelcnn import PixelCNN
@@ -10,12 +18,21 @@ from colorlib.models.regression import ResNetRegressor
 
 __all__ = [
     "CIC",
+    "ColorGAN",
     "Colorizer",
     "ConditionNetwork",
+    "ImageDiscriminator",
+    "MaskedGAN",
+    "PatchDiscriminator",
     "PatchMLP",
     "PixColor",
     "PixelCNN",
     "Refinement",
+    "ResNetGenerator",
     "ResNetRegressor",
+    "UNet",
+    "discriminator_accuracy",
+    "discriminator_loss",
+    "generator_loss",
     "sparse_cross_entropy",
 ]

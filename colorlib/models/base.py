@@ -17,7 +17,8 @@ class Colorizer(nn.Module):
     """Base class of the models.
 
     A model writes two methods: :meth:`loss`, for the trainer, and :meth:`chroma`, the color that it gives to
-    a lightness. :meth:`colorize` does the rest, the same for all.
+    a lightness. :meth:`colorize` does the rest, the same for all. A model of two players, such as a GAN, has
+    ``players()`` in place of a loss, see :class:`colorlib.training.Player`.
 
     Attributes
     ----------
@@ -110,7 +111,7 @@ class Colorizer(nn.Module):
         ValueError
             For gray of another shape or outside [0, 1], fewer than one sample, or a side below 1.
         """
-        _check_gray(gray)
+        check_gray(gray)
         if isinstance(samples, bool) or not isinstance(samples, int):
             raise TypeError(f"samples must be an int, got {samples!r}")
         if samples < 1:
@@ -180,7 +181,8 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
     return rgb
 
 
-def _check_gray(gray: Tensor) -> None:
+def check_gray(gray: Tensor) -> None:
+    """Raise TypeError or ValueError unless it is gray pictures, floating point in [0, 1], (B, 1, H, W)."""
     if not isinstance(gray, Tensor):
         raise TypeError(f"gray must be a tensor, got {type(gray).__name__}")
     if not gray.is_floating_point():

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 
 class _SparseCrossEntropy(torch.autograd.Function):
@@ -66,3 +67,110 @@ def sparse_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor) -> Te
         )
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return _SparseCrossEntropy.apply(logits, indices, weights.detach().to(logits.dtype))
+
+
+ADVERSARIAL = ("lsgan", "vanilla", "hinge")
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tensor:
+    """Give what a discriminator's mistakes cost: half the cost on true pictures, half on generated ones.
+
+    ``"lsgan"``
+        The squared distance of a score to 1 for true and to 0 for generated.
+    ``"vanilla"``
+        The cross entropy in nats: the score is the logit of the probability that the picture is true.
+    ``"hinge"``
+        How far a true one's score lies below 1, and a generated one's above -1; beyond these nothing.
+
+    Parameters
+    ----------
+    real, fake : Tensor
+        Scores of true and of generated pictures, of any shape; one a picture, or one a patch.
+    kind : str
+        One of the three.
+
+    Returns
+    -------
+    Tensor
+        A scalar, the mean over the scores.
+
+    Raises
+    ------
+    ValueError
+        For another kind.
+
+    Notes
+    -----
+    Sources: Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017; Goodfellow and others,
+    "Generative Adversarial Nets", NeurIPS 2014; Lim, Ye, "Geometric GAN", 2017 (hinge). The half is that of
+    Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
+    """
+    check_adversarial(kind)
+    real, fake = real.float(), fake.float()
+    if kind == "lsgan":
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+    if kind == "vanilla":
+        return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+    return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+
+
+def generator_loss(fake: Tensor, kind: str = "lsgan") -> Tensor:
+    """Give what it costs a generator that its pictures are not taken for true.
+
+    ``"lsgan"``
+        The squared distance of a score to 1.
+    ``"vanilla"``
+        Minus the logarithm of the probability that the picture is true. Its gradient stays strong where the
+        discriminator is sure, unlike that of the logarithm of the opposite.
+    ``"hinge"``
+        Minus the score.
+
+    Parameters
+    ----------
+    fake : Tensor
+        Scores of generated pictures, of any shape.
+    kind : str
+        One of the three.
+
+    Returns
+    -------
+    Tensor
+        A scalar, the mean over the scores.
+
+    Raises
+    ------
+    ValueError
+        For another kind.
+
+    Notes
+    -----
+    Sources: those of :func:`discriminator_loss`.
+    """
+    check_adversarial(kind)
+    fake = fake.float()
+    if kind == "lsgan":
+        return (fake - 1).square().mean()
+    return F.softplus(-fake).mean() if kind == "vanilla" else -fake.mean()
+
+
+def discriminator_accuracy(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tensor:
+    """Give the share of the scores on the right side, true and generated pictures counting one half each.
+
+    The sides meet at 1/2 for ``"lsgan"`` and at 0 for the others. 1 is a discriminator that no picture
+    deceives, 1/2 one that can't tell. Arguments and errors are those of :func:`discriminator_loss`.
+
+    Returns
+    -------
+    Tensor
+        A scalar from 0 to 1.
+    """
+    check_adversarial(kind)
+    middle = 0.5 if kind == "lsgan" else 0.0
+    return ((real > middle).float().mean() + (fake <= middle).float().mean()) / 2
+
+
+def check_adversarial(kind: str) -> str:
+    """Give the kind of an adversarial loss back. Raises ValueError where there is no such kind."""
+    if kind not in ADVERSARIAL:
+        raise ValueError(f"the adversarial loss must be one of {', '.join(ADVERSARIAL)}; got {kind!r}")
+    return kind

@@ -1,0 +1,277 @@
+"""Color that has to pass: a generator paints, and a discriminator learns to tell its pictures from true ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colorlib.color import rgb_to_lab
+from colorlib.models.base import Colorizer
+from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet, start_normal
+from colorlib.models.losses import (
+    check_adversarial,
+    discriminator_accuracy,
+    discriminator_loss,
+    generator_loss,
+)
+
+AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
+GENERATORS = ("unet", "resnet")
+DISCRIMINATORS = ("patch", "image")
+
+
+class ColorGAN(Colorizer):
+    """A conditional GAN: its generator gives ab to a lightness, its discriminator sees lightness and ab.
+
+    The discriminator learns to score true pictures high and generated ones low. The generator learns to be
+    scored high, and to be near the true colors: its loss is the adversarial loss plus ``l1`` times the mean
+    absolute error of ab divided by 110. The absolute error alone asks for the median of the colors that a
+    thing may have, which may be muted. The discriminator knows no muted car, so it can tell.
+
+    The generator has no noise: the same lightness gives the same colors, and all samples are equal. It could
+    choose among several colors of a thing only by what it sees in the lightness. The pix2pix paper found
+    noise at the input ignored, and left chance to dropout, which it kept on after training. So it is here
+    with ``colorize(..., dropout=True)``: samples then differ, by little, as in the paper.
+
+    Two systems are special cases of it. pix2pix: ``generator="unet"``, ``discriminator="patch"``,
+    ``adversarial="vanilla"``. A least-squares GAN with a residual generator, as of a Stanford course's poster:
+    ``generator="resnet"``, ``discriminator="image"`` or ``"patch"``, ``adversarial="lsgan"``; the poster says
+    no more of the two networks.
+
+    Built here and not in the sources: after training, batch norms use the statistics gathered in it, as is
+    usual; pix2pix takes those of the picture that it colors. A picture whose sides don't fit is continued
+    with its edge pixels, and the result is cropped.
+
+    Parameters
+    ----------
+    generator : str
+        ``"unet"``, see :class:`UNet`, or ``"resnet"``, see :class:`ResNetGenerator`.
+    discriminator : str
+        ``"patch"``, see :class:`PatchDiscriminator`, or ``"image"``, see :class:`ImageDiscriminator`.
+    adversarial : str
+        ``"lsgan"``, ``"vanilla"`` or ``"hinge"``, see :func:`discriminator_loss`.
+    l1 : float
+        Weight of the absolute error, 0 or more; 100 in pix2pix.
+    width : int
+        Channels of the first layer of both networks, 64 in pix2pix.
+    depth : int
+        Halvings of a U-Net, 1 or more: 8 take 256 pixels to a single one.
+    blocks : int
+        Residual blocks of a residual generator.
+    layers : int
+        Convolutions of stride 2 of the discriminator: with 3 a patch has 70 x 70 pixels.
+    dropout : float
+        Share of the values that the generator drops, in [0, 1).
+
+    Attributes
+    ----------
+    figures : dict of str to Tensor
+        What the last call of a loss noted, for the metrics: ``"accuracy"``, the discriminator's; or
+        ``"adversarial"`` and ``"l1"``, the two parts of the generator's loss before they are weighted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter of the wrong type or out of its range.
+
+    Notes
+    -----
+    Sources: Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR
+    2017, sections 3 and 6.1; Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017.
+    """
+
+    def __init__(
+        self,
+        generator: str = "unet",
+        discriminator: str = "patch",
+        adversarial: str = "lsgan",
+        l1: float = 100.0,
+        width: int = 64,
+        depth: int = 8,
+        blocks: int = 9,
+        layers: int = 3,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        for name, value, known in (
+            ("generator", generator, GENERATORS),
+            ("discriminator", discriminator, DISCRIMINATORS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        check_sizes(width=width, depth=depth, blocks=blocks, layers=layers)
+        self.adversarial = check_adversarial(adversarial)
+        self.l1 = check_weight("l1", l1)
+        if check_weight("dropout", dropout) >= 1:
+            raise ValueError(f"dropout must be below 1, got {dropout}")
+        self.settings = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "adversarial": adversarial,
+            "l1": l1,
+            "width": width,
+            "depth": depth,
+            "blocks": blocks,
+            "layers": layers,
+            "dropout": dropout,
+        }
+        if generator == "unet":
+            channels = [width * min(8, 2**place) for place in range(depth)]
+            self.generator = UNet(1, 2, channels, dropout=dropout)
+        else:
+            self.generator = ResNetGenerator(1, 2, width, blocks, dropout)
+        kind = PatchDiscriminator if discriminator == "patch" else ImageDiscriminator
+        self.discriminator = kind(3, width, layers)
+        start_normal(self)
+        self.figures: dict[str, Tensor] = {}
+
+    @classmethod
+    def small(cls, **settings) -> ColorGAN:
+        """Build the quick version, for pictures of some 32 pixels: a quarter of the width, fewer layers.
+
+        A patch has 16 x 16 pixels. ``settings`` are arguments of the class that take the place of these.
+        """
+        return cls(**{"width": 16, "depth": 5, "blocks": 3, "layers": 1, **settings})
+
+    # Training.
+
+    def players(self) -> dict[str, tuple]:
+        """Give the two who learn in turn, the discriminator first; see :class:`colorlib.training.Player`."""
+        # The trainer takes plain tuples; its room may use this one, and not the other way.
+        return {
+            "discriminator": (list(self.discriminator.parameters()), self.discriminator_loss),
+            "generator": (list(self.generator.parameters()), self.generator_loss),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Refuse: there are two losses, :meth:`discriminator_loss` and :meth:`generator_loss`.
+
+        Each is minimized over its own player's weights; their sum over all of them means nothing.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has two losses, discriminator_loss and generator_loss; see players()"
+        )
+
+    def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.
+
+        The generator gets no gradient from it.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        """
+        lightness, ab = scaled(batch["rgb"])
+        with torch.no_grad():
+            painted = self.generator(lightness)
+        real = self.discriminator(torch.cat([lightness, ab], 1))
+        fake = self.discriminator(torch.cat([lightness, painted.to(ab)], 1))
+        self.figures.update(accuracy=discriminator_accuracy(real, fake, self.adversarial))
+        return discriminator_loss(real, fake, self.adversarial)
+
+    def generator_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the adversarial loss plus ``l1`` times the mean absolute error of a and b, divided by 110.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        """
+        lightness, ab = scaled(batch["rgb"])
+        painted = self.generator(lightness).to(ab)
+        fake = self.discriminator(torch.cat([lightness, painted], 1))
+        adversarial = generator_loss(fake, self.adversarial)
+        l1 = F.l1_loss(painted, ab)
+        self.figures.update(adversarial=adversarial.detach(), l1=l1.detach())
+        return adversarial + self.l1 * l1
+
+    # Use.
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        """Paint: CIE L (B, 1, H, W) to CIE ab (B, 2, H, W)."""
+        return self.generator(lightness / 50 - 1) * AB_SCALE
+
+    def scores(self, rgb: Tensor) -> Tensor:
+        """Give the discriminator's scores of pictures, as they are before the loss.
+
+        Parameters
+        ----------
+        rgb : Tensor
+            RGB in [0, 1], (B, 3, H, W).
+
+        Returns
+        -------
+        Tensor
+            (B, 1, h, w): one a patch, or (B, 1, 1, 1). The higher, the truer.
+        """
+        return self.discriminator(torch.cat(scaled(rgb), 1))
+
+    def chroma(
+        self, lightness: Tensor, samples: int, generator: torch.Generator, *, dropout: bool = False
+    ) -> Tensor:
+        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+
+        Parameters
+        ----------
+        lightness : Tensor
+            CIE L, (B, 1, H, W).
+        samples : int
+            How many colorings; without dropout they are equal.
+        generator : torch.Generator
+            The source of chance, for dropout.
+        dropout : bool
+            Whether dropout stays on, as in pix2pix: the only chance that there is.
+
+        Returns
+        -------
+        Tensor
+            CIE ab, (samples, B, 2, H, W).
+
+        Raises
+        ------
+        ValueError
+            For dropout of a model that has none.
+        """
+        if not dropout:
+            return self(lightness).expand(samples, -1, -1, -1, -1)
+        layers = [layer for layer in self.generator.modules() if isinstance(layer, nn.Dropout)]
+        if not layers:
+            raise ValueError("this model was built without dropout: its samples can't differ")
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        modes = [layer.training for layer in layers]
+        try:
+            # Torch's dropout draws from the global generator only; it is put back as it was.
+            with torch.random.fork_rng([lightness.device] if lightness.is_cuda else []):
+                torch.manual_seed(seed)
+                for layer in layers:
+                    layer.train()
+                return torch.stack([self(lightness) for _ in range(samples)])
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.train(mode)
+
+
+def scaled(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Lightness (B, 1, H, W) and ab (B, 2, H, W) of RGB (B, 3, H, W), both brought to [-1, 1]."""
+    lab = rgb_to_lab(rgb)
+    return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_SCALE
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise TypeError or ValueError unless all are whole numbers above 0."""
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_weight(name: str, value: float) -> float:
+    """Give a weight back. Raises TypeError or ValueError unless it is a number, finite, and 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be 0 or more and finite, got {value}")
+    return value

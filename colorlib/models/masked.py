@@ -1,0 +1,325 @@
+"""Color only where a mask says so: a GAN that is given a mask beside the lightness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from colorlib.data.masks import check_kinds, draw
+from colorlib.models.base import Colorizer, check_gray
+from colorlib.models.blocks import ImageDiscriminator, UNet, start_normal
+from colorlib.models.gan import AB_SCALE, check_sizes, check_weight, scaled
+from colorlib.models.losses import (
+    check_adversarial,
+    discriminator_accuracy,
+    discriminator_loss,
+    generator_loss,
+)
+
+MASK_LOSSES = ("l2", "huber")
+TRUTHS = ("masked", "colored")
+
+
+class MaskedGAN(Colorizer):
+    """A GAN whose generator and discriminator see a mask too: color where it is 1, gray where it is 0.
+
+    The generator is a U-Net of 11 layers: five on the way down, one at the smallest size, five on the way
+    back, layer k joined with layer 12 - k. The discriminator is five layers like those of the way down, and
+    one that gives a single score, the logit of the probability that the picture is true. The mask is one more
+    channel of both.
+
+    What is wanted is the true ab times the mask. The generator's loss is the adversarial loss plus
+    ``mask_weight`` times the mask loss, the mean over the pixels of the squared distance between painted and
+    wanted ab, divided by 110. ``"huber"`` is the same up to a distance of ``delta`` in a or in b, and grows
+    in a straight line from there.
+
+    The source leaves things open. Built here: the layers' sizes (4 x 4, stride 2, with 64, 128, 256, 512 and
+    512 channels; 3 x 3 in the middle); maps are joined side by side, see :class:`UNet`; the discriminator
+    sees the lightness beside ab and the mask; ``mask_weight``; an absolute error as of pix2pix only where
+    ``l1`` asks for it. The source doesn't say which pictures its discriminator took for true, see ``truth``.
+
+    In training each picture's mask is drawn from its own ``"seed"`` in the batch, so both players see the
+    same one, and a step's masks depend on the recipe's seed and the step alone. A batch may bring masks of
+    its own instead, as ``"mask"``, (B, 1, H, W).
+
+    Parameters
+    ----------
+    masks : str or iterable of str
+        Kinds of the masks in training, each as likely as another, see :func:`colorlib.data.masks.draw`. One
+        fixed half: ``"left half"``; the source's ten: ``"ten"``. ``"segments"`` needs ``"material"`` in the
+        batch, which the world gives.
+    mask_loss : str
+        ``"l2"`` or ``"huber"``.
+    mask_weight : float
+        Weight of the mask loss, 0 or more.
+    delta : float
+        Where ``"huber"`` turns straight, above 0; 0.1 is 11 CIE units.
+    l1 : float
+        Weight of the mean absolute error between painted and true ab, true as of ``truth``.
+    truth : str
+        What the discriminator is shown as true: ``"masked"``, the picture with color inside the mask only, or
+        ``"colored"``, all of it in color. With the latter the two parts of the loss contradict each other
+        outside the mask.
+    adversarial : str
+        ``"vanilla"``, ``"lsgan"`` or ``"hinge"``, see :func:`discriminator_loss`.
+    width : int
+        Channels of the first layer of both networks.
+    layers : int
+        Layers of stride 2 of the discriminator.
+
+    Attributes
+    ----------
+    figures : dict of str to Tensor
+        What the last call of a loss noted, for the metrics: ``"accuracy"``, the discriminator's; or
+        ``"adversarial"``, ``"mask"`` and ``"l1"``, the parts of the generator's loss before they are
+        weighted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter of the wrong type or out of its range.
+
+    Notes
+    -----
+    Sources: a course project at IMPA on coloring with masks, 2018; Ronneberger, Fischer, Brox, "U-Net",
+    MICCAI 2015; for the Huber loss, Huber, "Robust Estimation of a Location Parameter", Annals of
+    Mathematical Statistics 35, 1964.
+    """
+
+    def __init__(
+        self,
+        masks: str | Iterable[str] = "ten",
+        mask_loss: str = "l2",
+        mask_weight: float = 100.0,
+        delta: float = 0.1,
+        l1: float = 0.0,
+        truth: str = "masked",
+        adversarial: str = "vanilla",
+        width: int = 64,
+        layers: int = 5,
+    ):
+        super().__init__()
+        for name, value, known in (("mask_loss", mask_loss, MASK_LOSSES), ("truth", truth, TRUTHS)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        check_sizes(width=width, layers=layers)
+        if check_weight("delta", delta) == 0:
+            raise ValueError("delta must be above 0, got 0")
+        self.masks, self.mask_loss, self.delta, self.truth = check_kinds(masks), mask_loss, delta, truth
+        self.mask_weight, self.l1 = check_weight("mask_weight", mask_weight), check_weight("l1", l1)
+        self.adversarial = check_adversarial(adversarial)
+        self.settings = {
+            "masks": list(self.masks),
+            "mask_loss": mask_loss,
+            "mask_weight": mask_weight,
+            "delta": delta,
+            "l1": l1,
+            "truth": truth,
+            "adversarial": adversarial,
+            "width": width,
+            "layers": layers,
+        }
+        self.generator = UNet(2, 2, [width * min(8, 2**place) for place in range(5)], middle=True)
+        self.discriminator = ImageDiscriminator(4, width, layers)
+        start_normal(self)
+        self.figures: dict[str, Tensor] = {}
+
+    @classmethod
+    def small(cls, **settings) -> MaskedGAN:
+        """Build the quick version, for pictures of some 32 pixels: a quarter of the width.
+
+        The discriminator has 3 layers of stride 2. ``settings`` are arguments of the class that take the place
+        of these.
+        """
+        return cls(**{"width": 16, "layers": 3, **settings})
+
+    # Training.
+
+    def players(self) -> dict[str, tuple]:
+        """Give the two who learn in turn, the discriminator first; see :class:`colorlib.training.Player`."""
+        return {
+            "discriminator": (list(self.discriminator.parameters()), self.discriminator_loss),
+            "generator": (list(self.generator.parameters()), self.generator_loss),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Refuse: there are two losses, :meth:`discriminator_loss` and :meth:`generator_loss`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has two losses, discriminator_loss and generator_loss; see players()"
+        )
+
+    def batch_masks(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the masks of a training batch: its own, or those that the pictures' seeds draw.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            ``"rgb"``, (B, 3, H, W); ``"mask"``, (B, 1, H, W) in [0, 1], or ``"seed"``, (B,) int64, and for
+            masks of the kind ``"segments"`` ``"material"``, (B, H, W) int64.
+
+        Returns
+        -------
+        Tensor
+            (B, 1, H, W) on the device of ``rgb``.
+
+        Raises
+        ------
+        ValueError
+            For a batch with neither masks nor seeds, or without the material that is needed.
+        """
+        rgb = batch["rgb"]
+        if "mask" in batch:
+            return _fitting(batch["mask"], rgb)
+        if "seed" not in batch:
+            raise ValueError(f"the batch must have 'seed' or 'mask' beside 'rgb'; it has {', '.join(batch)}")
+        drawn = draw(batch["seed"], tuple(rgb.shape[-2:]), self.masks, batch.get("material"))
+        return drawn.to(rgb)
+
+    def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            See :meth:`batch_masks`.
+        """
+        lightness, mask, wanted, true = self._prepare(batch)
+        with torch.no_grad():
+            painted = self.generator(torch.cat([lightness, mask], 1)).to(wanted)
+        real = self.discriminator(torch.cat([lightness, true, mask], 1))
+        fake = self.discriminator(torch.cat([lightness, painted, mask], 1))
+        self.figures.update(accuracy=discriminator_accuracy(real, fake, self.adversarial))
+        return discriminator_loss(real, fake, self.adversarial)
+
+    def generator_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Give the adversarial loss plus the weighted mask loss, and the weighted absolute error.
+
+        Parameters
+        ----------
+        batch : dict of Tensor
+            See :meth:`batch_masks`.
+        """
+        lightness, mask, wanted, true = self._prepare(batch)
+        painted = self.generator(torch.cat([lightness, mask], 1)).to(wanted)
+        fake = self.discriminator(torch.cat([lightness, painted, mask], 1))
+        adversarial = generator_loss(fake, self.adversarial)
+        masked, l1 = self.mask_cost(painted, wanted), F.l1_loss(painted, true)
+        self.figures.update(adversarial=adversarial.detach(), mask=masked.detach(), l1=l1.detach())
+        return adversarial + self.mask_weight * masked + self.l1 * l1
+
+    def mask_cost(self, painted: Tensor, wanted: Tensor) -> Tensor:
+        """Give the mask loss before it is weighted.
+
+        Parameters
+        ----------
+        painted, wanted : Tensor
+            ab divided by 110, (B, 2, H, W).
+        """
+        if self.mask_loss == "huber":
+            # Twice torch's, so that small errors cost the same as by the squared distance.
+            each = 2 * F.huber_loss(painted, wanted, reduction="none", delta=self.delta)
+        else:
+            each = (painted - wanted).square()
+        return each.sum(1).mean()
+
+    def _prepare(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Lightness, mask, the ab wanted, and the ab that the discriminator is shown as true."""
+        lightness, ab = scaled(batch["rgb"])
+        mask = self.batch_masks(batch)
+        wanted = ab * mask
+        return lightness, mask, wanted, wanted if self.truth == "masked" else ab
+
+    # Use.
+
+    def forward(self, lightness: Tensor, mask: Tensor) -> Tensor:
+        """Paint: CIE L (B, 1, H, W) and mask (B, 1, H, W) in [0, 1] to CIE ab (B, 2, H, W)."""
+        return self.generator(torch.cat([lightness / 50 - 1, mask], 1)) * AB_SCALE
+
+    def colorize(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        side: int | None = None,
+        mask: Tensor | None = None,
+        **knobs,
+    ) -> Tensor:
+        """Color gray pictures where a mask says so; see :meth:`Colorizer.colorize` for the rest.
+
+        The network has learned to leave the other pixels gray; nothing forces it to.
+
+        Parameters
+        ----------
+        gray : Tensor
+            Gray pictures in [0, 1], (B, 1, H, W).
+        samples : int
+            How many colorings; there is no chance here, so they are equal.
+        seed, side
+            See :meth:`Colorizer.colorize`.
+        mask : Tensor, optional
+            1 where color is wanted, 0 where not, (B, 1, H, W) or (1, 1, H, W): floating point in [0, 1], or
+            bool. It is reduced with the picture where the model sees that reduced. None: color everywhere.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a mask of another kind, shape or range, besides the errors of :meth:`Colorizer.colorize`.
+        """
+        check_gray(gray)
+        if mask is not None:
+            mask = _fitting(mask, gray)
+        return super().colorize(gray, samples, seed, side=side, mask=mask, **knobs)
+
+    def chroma(
+        self, lightness: Tensor, samples: int, generator: torch.Generator, *, mask: Tensor | None = None
+    ) -> Tensor:
+        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+
+        Parameters
+        ----------
+        lightness : Tensor
+            CIE L, (B, 1, H, W).
+        samples : int
+            How many colorings; they are equal.
+        generator : torch.Generator
+            Not used.
+        mask : Tensor, optional
+            (B, 1, h, w) in [0, 1]; one of another size than the lightness is brought to it. None: all ones.
+
+        Returns
+        -------
+        Tensor
+            CIE ab, (samples, B, 2, H, W).
+        """
+        if mask is None:
+            mask = torch.ones_like(lightness)
+        mask = mask.to(lightness)
+        if mask.shape[-2:] != lightness.shape[-2:]:
+            # As the lightness is reduced: each pixel is a mean of those that it covers.
+            mask = F.interpolate(
+                mask, lightness.shape[-2:], mode="bilinear", align_corners=False, antialias=True
+            ).clamp(0, 1)
+        return self(lightness, mask.expand_as(lightness)).expand(samples, -1, -1, -1, -1)
+
+
+def _fitting(mask: Tensor, pictures: Tensor) -> Tensor:
+    """A mask (B, 1, H, W) for pictures (B, C, H, W), on their device and of their kind of number."""
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask must be a tensor, got {type(mask).__name__}")
+    if not (mask.is_floating_point() or mask.dtype == torch.bool):
+        raise TypeError(f"mask must be floating point in [0, 1], or bool, got {mask.dtype}")
+    batch, _, height, width = pictures.shape
+    if tuple(mask.shape) not in ((batch, 1, height, width), (1, 1, height, width)):
+        raise ValueError(
+            f"mask must be {(batch, 1, height, width)} or {(1, 1, height, width)}, as the pictures; "
+            f"got {tuple(mask.shape)}"
+        )
+    mask = mask.to(pictures)
+    low, high = mask.min().item(), mask.max().item()
+    if not (low >= 0 and high <= 1):  # NaN fails both
+        raise ValueError(f"mask must be in [0, 1], got values from {low:.4g} to {high:.4g}")
+    return mask.expand(batch, -1, -1, -1)
