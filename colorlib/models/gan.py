@@ -1,4 +1,4 @@
-"""Color that has to pass: a generator paints, and a discriminator learns to tell its pictures from true ones."""
+"""Color that has to pass for true: a generator paints, and a discriminator learns to tell its pictures."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ColorGAN(Colorizer):
     with ``colorize(..., dropout=True)``: samples then differ, by little, as in the paper.
 
     Two systems are special cases of it. pix2pix: ``generator="unet"``, ``discriminator="patch"``,
-    ``adversarial="vanilla"``. A least-squares GAN with a residual generator, as of a Stanford course's poster:
-    ``generator="resnet"``, ``discriminator="image"`` or ``"patch"``, ``adversarial="lsgan"``; the poster says
-    no more of the two networks.
+    ``adversarial="vanilla"``. The GAN of a course poster on colorization: ``generator="resnet"``,
+    ``adversarial="lsgan"``. The poster says that the generator has the structure of a ResNet and that the
+    loss is squared, each pixel of the picture labeled 0 or 1; it doesn't give the layers.
 
     Built here and not in the sources: after training, batch norms use the statistics gathered in it, as is
     usual; pix2pix takes those of the picture that it colors. A picture whose sides don't fit is continued

@@ -101,9 +101,9 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tenso
 
     Notes
     -----
-    Sources: Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017; Goodfellow and others,
-    "Generative Adversarial Nets", NeurIPS 2014; Lim, Ye, "Geometric GAN", 2017 (hinge). The half is that of
-    Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
+    Sources: Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017; Goodfellow and
+    others, "Generative Adversarial Nets", NeurIPS 2014; Lim, Ye, "Geometric GAN", 2017 (hinge). The half is
+    that of Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
     """
     check_adversarial(kind)
     real, fake = real.float(), fake.float()

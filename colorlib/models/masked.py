@@ -131,8 +131,8 @@ class MaskedGAN(Colorizer):
     def small(cls, **settings) -> MaskedGAN:
         """Build the quick version, for pictures of some 32 pixels: a quarter of the width.
 
-        The discriminator has 3 layers of stride 2. ``settings`` are arguments of the class that take the place
-        of these.
+        The discriminator has 3 layers of stride 2. ``settings`` are arguments of the class that take the
+        place of these.
         """
         return cls(**{"width": 16, "layers": 3, **settings})
 
