@@ -212,6 +212,11 @@ _FULL = Recipe(
     size=256,
     colorful=10.0,
 )
+# For two players: Adam with little momentum, as in pix2pix, for the other player moves the goal each step.
+_GAN = {"optimizer": "adam", "betas": (0.5, 0.999), "weight_decay": 0.0, "clip": None}
+_QUICK_GAN = replace(_QUICK, **_GAN)
+_WORLD_GAN = replace(_QUICK_GAN, steps=6_000, warmup=600, ema=0.999, checkpoint_every=500, size=64)
+_FULL_GAN = replace(_FULL, **_GAN, batch=32, learning_rate=2e-4, size=286, crop=256)
 _SMALL_PIXCOLOR = {
     "backbone": "plain",
     "reduction": 2,
@@ -271,6 +276,63 @@ _RECIPES = {
             log_every=50,
             size=256,
             settings={"mix": 0.5},
+        ),
+    },
+    "gan": {
+        "quick": replace(_QUICK_GAN, settings={"width": 16, "depth": 5, "layers": 1}),
+        "world": replace(_WORLD_GAN, settings={"width": 16, "depth": 6, "layers": 2}),
+        "full": _FULL_GAN,
+        # Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017. Size,
+        # batch and steps, as many pictures as six epochs of ImageNet, are this course's choice.
+        "paper": Recipe(
+            steps=1_800_000,
+            batch=4,
+            learning_rate=2e-4,
+            betas=(0.5, 0.999),
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            settings={"generator": "unet", "discriminator": "patch", "adversarial": "vanilla", "l1": 100.0},
+        ),
+    },
+    "masked": {
+        # The mask that colors all is among them, so that the trained model can be used without a mask.
+        "quick": replace(_QUICK_GAN, settings={"masks": ["ten", "full"], "width": 16, "layers": 3}),
+        "world": replace(
+            _WORLD_GAN,
+            settings={
+                "masks": [
+                    "full",
+                    "ten",
+                    "stripes",
+                    "grids",
+                    "rectangles",
+                    "strokes",
+                    "noise",
+                    "segments",
+                ],
+                "width": 16,
+                "layers": 4,
+            },
+        ),
+        # Photographs come without labels, so there are no masks of segments.
+        "full": replace(
+            _FULL_GAN,
+            settings={"masks": ["full", "ten", "stripes", "grids", "rectangles", "strokes", "noise"]},
+        ),
+        # A course project at IMPA, 2018: 80 epochs of 1360 photographs of flowers, each with all ten masks.
+        # Here each picture's mask is drawn, so that it meets the ten equally often on average. All the rest
+        # is this course's choice.
+        "paper": Recipe(
+            steps=80 * 1_360 * 10 // 16,
+            batch=16,
+            learning_rate=2e-4,
+            betas=(0.5, 0.999),
+            checkpoint_every=1_000,
+            log_every=50,
+            size=224,
+            settings={"masks": ["ten"]},
         ),
     },
     "pixcolor": {
