@@ -145,8 +145,7 @@ def test_the_maps_of_a_u_net_are_joined_at_equal_size():
     # Cut the way through the bottom: only what goes through the joints is left, and that is near.
     network = linear(UNet(1, 1, [1, 1, 1]))
     far = seen_by(network, torch.zeros(1, 1, 32, 32, dtype=torch.float64), lambda y: y[..., 16, 16])
-    network.up[0] = nn.Sequential(*network.up[0], nn.Flatten(0), nn.Identity())
-    network.up[0].register_forward_hook(lambda module, inputs, output: output.view(1, 1, 8, 8) * 0)
+    network.up[0].register_forward_hook(lambda module, inputs, output: output * 0)
     near = seen_by(network, torch.zeros(1, 1, 32, 32, dtype=torch.float64), lambda y: y[..., 16, 16])
     assert near.any() and far.sum() > near.sum() and not (near & ~far).any()
 
