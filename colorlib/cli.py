@@ -130,7 +130,16 @@ def colorize(
     ] = Path("colored"),
     temperature: Annotated[
         float | None,
-        typer.Option(help="For models with a distribution of colors: 1 is muted, toward 0 more vivid."),
+        typer.Option(
+            help="For the model cic: 1 is muted, toward 0 more vivid. For pixcolor: below 1 only likely "
+            "colors are drawn, above 1 bold ones too. [default: the model's own]"
+        ),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="For the model pixcolor: draw from the likeliest colors, up to this share. [default: 1]"
+        ),
     ] = None,
     rebalance: Annotated[
         float | None,
@@ -167,7 +176,7 @@ def colorize(
     try:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         colorizer = zoo.load(model, device)
-        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance)
+        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance, top_p=top_p)
         jobs = _jobs(pictures, out, samples)
         if not jobs:
             raise ValueError("there are no pictures in " + ", ".join(map(str, pictures)))
@@ -269,7 +278,7 @@ def _given(colorizer, **knobs) -> dict:
     given = {name: value for name, value in knobs.items() if value is not None}
     for name in given:
         if name not in colorizer.knobs():
-            raise ValueError(f"this model, a {type(colorizer).__name__}, has no --{name}")
+            raise ValueError(f"this model, a {type(colorizer).__name__}, has no --{name.replace('_', '-')}")
     return given
 
 

@@ -112,6 +112,7 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
             ["colorize", "PICTURE", "--model", "regression-world", "--temperature", "1"],
             "has no --temperature",
         ),
+        (["colorize", "PICTURE", "--model", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
         (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),
         (["train", "cic", "--data", "world", "--data", "flowers"], "--data world stands alone"),

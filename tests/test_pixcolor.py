@@ -315,6 +315,34 @@ def test_a_map_of_another_grid_is_refused():
         tiny().log_prob(noise(1, 1, 8, 9), torch.zeros(1, 2, 2, 2))
 
 
+@pytest.mark.parametrize(
+    "gray, chroma, error, message",
+    [
+        (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 2, 2, 2), TypeError, "floating point"),
+        (torch.full((1, 1, 8, 8), 255.0), torch.zeros(1, 2, 2, 2), ValueError, r"gray must be in \[0, 1\]"),
+        (torch.zeros(1, 1, 8, 8), torch.zeros(1, 2, 2, 2).long(), TypeError, "makes chroma of levels"),
+        (torch.zeros(1, 1, 8, 8), torch.full((1, 2, 2, 2), 16.0), ValueError, "got values from 16 to 16"),
+        (torch.zeros(1, 1, 8, 8), torch.full((1, 2, 2, 2), float("nan")), ValueError, "got values from nan"),
+    ],
+)
+def test_what_log_prob_is_given_is_checked(gray, chroma, error, message):
+    with pytest.raises(error, match=message):
+        tiny().log_prob(gray, chroma)
+
+
+def test_beyond_the_range_the_outermost_level_is_taken():
+    net = PixelCNN(8, 0, condition=8)
+    chroma = torch.tensor([-float("inf"), -1e20, -1.0, 0.0, 1.0, 1e20, float("inf")])
+    assert net.quantize(chroma).tolist() == [0, 0, 0, 16, 31, 31, 31]
+
+
+def test_it_draws_inside_autocast():
+    model, gray = tiny().eval(), torch.rand(1, 1, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = model.colorize(gray, seed=0)
+    assert inside.isfinite().all() and inside.shape == (1, 1, 3, 8, 8)
+
+
 def test_the_parts_work_apart():
     condition = ConditionNetwork(8, "plain", 4)(noise(1, 1, 10, 8))
     assert condition.shape == (1, 8, 3, 2)

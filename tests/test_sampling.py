@@ -217,6 +217,33 @@ def test_top_p_keeps_the_fewest_likeliest_classes_that_reach_it():
 LEVELS, MASK = torch.zeros(1, 2, 3, 3, dtype=torch.int64), torch.ones(1, 1, 3, 3, dtype=torch.bool)
 
 
+@pytest.mark.parametrize("sampler", [sample, naive_sample])
+def test_broken_weights_are_not_drawn_from(sampler):
+    model = build()
+    model.to_levels.bias.data[0] = math.nan
+    with pytest.raises(ValueError, match="weights must be finite"):
+        sampler(model, condition(3, 3))
+
+
+@pytest.mark.parametrize("answer", [False, 0, torch.tensor(False)])
+def test_any_no_stops(answer):
+    with pytest.raises(Stopped):
+        sample(build(), condition(3, 3), progress=lambda done, rows: answer)
+
+
+@pytest.mark.parametrize(
+    "chroma, error, message",
+    [
+        (LEVELS, TypeError, "floating point in .*got torch.int64"),
+        (torch.zeros(1, 2, 3, 4), ValueError, r"\(1, 2, 3, 3\), as the condition; got \(1, 2, 3, 4\)"),
+        (torch.zeros(2, 2, 3, 3), ValueError, r"got \(2, 2, 3, 3\)"),
+    ],
+)
+def test_chroma_to_score_is_checked(chroma, error, message):
+    with pytest.raises(error, match=message):
+        cached_logits(build(), condition(3, 3), chroma)
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
@@ -232,10 +259,13 @@ LEVELS, MASK = torch.zeros(1, 2, 3, 3, dtype=torch.int64), torch.ones(1, 1, 3, 3
         ),
         ({"samples": 0}, ValueError, "at least 1, got 0"),
         ({"samples": 1.0}, TypeError, "int, got 1.0"),
-        ({"temperature": 0}, ValueError, "finite and above 0, got 0"),
-        ({"temperature": math.inf}, ValueError, "finite and above 0, got inf"),
-        ({"temperature": math.nan}, ValueError, "finite and above 0, got nan"),
+        ({"temperature": 0}, ValueError, "above 0 and at most 10,000, got 0"),
+        ({"temperature": math.inf}, ValueError, "above 0 and at most 10,000, got inf"),
+        ({"temperature": math.nan}, ValueError, "above 0 and at most 10,000, got nan"),
+        ({"temperature": 1e300}, ValueError, r"above 0 and at most 10,000, got 1e\+300"),
         ({"temperature": "hot"}, TypeError, "number, got 'hot'"),
+        ({"condition": torch.full((1, 3, 3, 3), math.nan).double()}, ValueError, "condition must be finite"),
+        ({"generator": 7}, TypeError, "torch.Generator or None, got 7"),
         ({"top_p": 0}, ValueError, "above 0 and at most 1, got 0"),
         ({"top_p": 1.1}, ValueError, "above 0 and at most 1, got 1.1"),
         ({"known": LEVELS}, ValueError, "together"),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
-from colorlib.models.base import Colorizer
+from colorlib.models.base import Colorizer, check_gray
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.regression import sum_over_rgb
 from colorlib.sampling import sample
@@ -183,14 +183,26 @@ class PixColor(Colorizer):
 
         Raises
         ------
-        ValueError
-            For a chroma map that isn't of the picture's grid.
+        TypeError, ValueError
+            For gray as in :meth:`colorize`, or a chroma map that is not floating point in [-1, 1], levels for
+            instance, or isn't of the picture's grid.
         """
+        check_gray(gray)
+        if not isinstance(chroma, Tensor) or not chroma.is_floating_point():
+            got = chroma.dtype if isinstance(chroma, Tensor) else type(chroma).__name__
+            raise TypeError(
+                f"chroma must be floating point in [-1, 1], got {got}; pixelcnn.values makes chroma of levels"
+            )
+        weight = next(self.parameters())
+        gray, chroma = gray.to(weight), chroma.to(weight)
         grid = [len(gray), 2, *(-(-side // self.reduction) for side in gray.shape[-2:])]
         if list(chroma.shape) != grid:
             raise ValueError(
                 f"chroma must be {tuple(grid)} for gray {tuple(gray.shape)}, got {tuple(chroma.shape)}"
             )
+        low, high = chroma.min().item(), chroma.max().item()
+        if not (low >= -1 and high <= 1):  # NaN fails both
+            raise ValueError(f"chroma must be in [-1, 1], got values from {low:.4g} to {high:.4g}")
         with _evaluating(self):
             return -self.pixelcnn.nats(self.pixelcnn.quantize(chroma), self.condition(gray)).sum((1, 2, 3))
 
@@ -227,18 +239,19 @@ class PixColor(Colorizer):
             must have the size at which the model sees the gray one.
         """
         gray = lab_to_rgb(torch.cat([lightness, torch.zeros_like(lightness).expand(-1, 2, -1, -1)], 1))[:, :1]
-        drawn = sample(
-            self.pixelcnn,
-            self.condition(gray),
-            samples,
-            generator,
-            temperature=temperature,
-            top_p=top_p,
-            known=known,
-            mask=mask,
-            progress=progress,
-            graph=graph,
-        )
+        with torch.autocast(gray.device.type, enabled=False):  # the sampler wants one dtype throughout
+            drawn = sample(
+                self.pixelcnn,
+                self.condition(gray),
+                samples,
+                generator,
+                temperature=temperature,
+                top_p=top_p,
+                known=known,
+                mask=mask,
+                progress=progress,
+                graph=graph,
+            )
         out = []
         for levels in drawn:
             chroma = self.enlarge(self.pixelcnn.values(levels).to(gray), gray.shape[-2:])

@@ -118,9 +118,12 @@ class PixelCNN(nn.Module):
         return (levels - half).float() / half
 
     def quantize(self, chroma: Tensor) -> Tensor:
-        """Give the nearest levels of chroma in [-1, 1], int64 of the same shape."""
+        """Give the nearest levels of chroma, int64 of the same shape; beyond [-1, 1] the outermost one.
+
+        NaN has no level: what comes out for it is not defined.
+        """
         half = self.levels // 2
-        return ((chroma * half).round().long() + half).clamp(0, self.levels - 1)
+        return (chroma * half).round().clamp(-half, self.levels - 1 - half).long() + half
 
 
 class FirstLayer(nn.Module):

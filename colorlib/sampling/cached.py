@@ -59,8 +59,8 @@ def sample(
         Where ``known`` is given, bool (B, 2, h, w), or (B, 1, h, w) for both channels. Elsewhere ``known``
         is not looked at.
     progress : callable, optional
-        Called after each row as ``progress(rows done, rows)``. If it returns False, sampling stops; an
-        exception that it raises ends sampling too.
+        Called after each row as ``progress(rows done, rows)``. If it returns False, or anything else that
+        counts as false but None, sampling stops; an exception that it raises ends sampling too.
     graph : bool
         Whether a GPU's work for one pixel is recorded once, as a CUDA graph, and then replayed. On a CPU it
         changes nothing.
@@ -107,8 +107,21 @@ def cached_logits(pixelcnn, condition: Tensor, chroma: Tensor) -> Tensor:
 
     They are those of ``pixelcnn(chroma, condition)``, computed in the sampler's way: chroma (B, 2, h, w) in
     [-1, 1] and condition (B, C, h, w) to (B, 2, levels, h, w).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a condition as in :func:`sample`, or chroma that is not floating point or doesn't fit it.
     """
     task = check(pixelcnn, condition, 1, None, 1.0, 1.0, None, None, None)
+    if not isinstance(chroma, Tensor) or not chroma.is_floating_point():
+        got = chroma.dtype if isinstance(chroma, Tensor) else type(chroma).__name__
+        raise TypeError(f"chroma must be floating point in [-1, 1], got {got}")
+    if chroma.shape != task.known.shape:
+        raise ValueError(
+            f"chroma must be {tuple(task.known.shape)}, as the condition; got {tuple(chroma.shape)}"
+        )
+    chroma = chroma.to(condition)
     out = chroma.new_empty(len(chroma), 2, pixelcnn.levels, *chroma.shape[-2:])
     with torch.inference_mode():
         pixel, rows = _Pixel(pixelcnn, task), _Rows(pixelcnn, task)

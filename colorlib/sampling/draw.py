@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+HOTTEST = 10_000  # there all levels are alike, and noise times it still fits half precision
+
 
 class Stopped(RuntimeError):
-    """The progress callback returned False.
+    """The progress callback said to stop.
 
     Attributes
     ----------
@@ -34,7 +36,7 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0, top_p: float =
     noise : Tensor
         Gumbel noise, (..., classes): minus the logarithm of numbers from the exponential distribution.
     temperature : float
-        Above 0. The logits are divided by it: below 1 likely classes grow likelier.
+        Above 0, at most 10,000. The logits are divided by it: below 1 likely classes grow likelier.
     top_p : float
         In (0, 1]. Only the likeliest classes are drawn from, as many as are needed to reach this probability.
 
@@ -101,16 +103,27 @@ def check(
             f"condition must be {weight.dtype} on {weight.device}, as the weights are; got {condition.dtype} "
             f"on {condition.device}"
         )
+    # A score that is not a number would be drawn as if it were one.
+    if not condition.isfinite().all():
+        raise ValueError("condition must be finite; it has NaN or infinite values")
+    if not torch.stack([parameter.isfinite().all() for parameter in pixelcnn.parameters()]).all():
+        raise ValueError("the network's weights must be finite; some are NaN or infinite")
+    if generator is not None:
+        if not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
+        if generator.device.type != condition.device.type:
+            raise ValueError(
+                f"generator must be on {condition.device}, as condition is; got {generator.device}"
+            )
     if isinstance(samples, bool) or not isinstance(samples, int):
         raise TypeError(f"samples must be an int, got {samples!r}")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    for name, value, most in (("temperature", temperature, math.inf), ("top_p", top_p, 1)):
+    for name, value, most in (("temperature", temperature, HOTTEST), ("top_p", top_p, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{name} must be a number, got {value!r}")
-        if not (0 < value <= most and value < math.inf):
-            wanted = "finite and above 0" if most > 1 else "above 0 and at most 1"
-            raise ValueError(f"{name} must be {wanted}, got {value}")
+        if not 0 < value <= most:
+            raise ValueError(f"{name} must be above 0 and at most {most:,}, got {value}")
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable, got {type(progress).__name__}")
     count, _, height, width = condition.shape
@@ -154,11 +167,11 @@ def _check_known(known, mask, shape, count):
 
 
 def report(progress: Callable | None, row: int, levels: Tensor) -> None:
-    """Tell the callback that a row is done; raise `Stopped` if it returns False."""
+    """Tell the callback that a row is done; raise `Stopped` if it returns False, or 0, but not None."""
     rows = row + 1
     if progress is None:
         return
     with torch.inference_mode(False):  # tensors that the caller makes there are ordinary ones
         goes_on = progress(rows, levels.shape[-2])
-    if goes_on is False:
+    if goes_on is not None and not goes_on:
         raise Stopped(levels, rows)
