@@ -44,6 +44,7 @@ weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe world-large --data world --start runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
 	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
+	for recipe in world world-l1-0 world-l1-1 world-l1-100 world-l1-only world-seed-1 world-seed-2 world-dropout; do $(BIN)/colorlib train gan --recipe $$recipe --data world --out runs/gan-$$recipe --weights colorlib/weights/gan-$$recipe.safetensors || exit 1; done
 	@test -n "$(PHOTOS)" || { echo 'For the weights for photographs, name some: make weights PHOTOS="a_folder b.zip"'; exit 1; }
 	$(BIN)/colorlib train regression --recipe photographs $(PHOTOS:%=--data %) --out runs/regression-photographs --weights colorlib/weights/regression-photographs.safetensors
 	$(BIN)/colorlib train cic --recipe photographs $(PHOTOS:%=--data %) --out runs/cic-photographs --weights colorlib/weights/cic-photographs.safetensors

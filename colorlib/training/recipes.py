@@ -216,6 +216,10 @@ _FULL = Recipe(
 _GAN = {"optimizer": "adam", "betas": (0.5, 0.999), "weight_decay": 0.0, "clip": None}
 _QUICK_GAN = replace(_QUICK, **_GAN)
 _WORLD_GAN = replace(_QUICK_GAN, steps=6_000, warmup=600, ema=0.999, checkpoint_every=500, size=64)
+# Small, so that a series of trained ones can come with the library: the chapter on GANs holds them side by
+# side. No moving average: two players may circle, and an average would hide it.
+_SMALL_GAN = {"generator": "resnet", "width": 10, "blocks": 4, "layers": 1, "l1": 10.0, "dropout": 0.0}
+_SERIES_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, checkpoint_every=500, settings=_SMALL_GAN)
 _FULL_GAN = replace(_FULL, **_GAN, batch=32, learning_rate=2e-4, size=286, crop=256)
 _SMALL_PIXCOLOR = {
     "backbone": "plain",
@@ -280,7 +284,16 @@ _RECIPES = {
     },
     "gan": {
         "quick": replace(_QUICK_GAN, settings={"width": 16, "depth": 5, "layers": 1}),
-        "world": replace(_WORLD_GAN, settings={"width": 16, "depth": 6, "layers": 2}),
+        "world": _SERIES_GAN,
+        # The same, but for one thing: the weight of the absolute error, the seed, or dropout. With "l1-only"
+        # the adversary is still there, and so weak that it decides nothing.
+        "world-l1-0": replace(_SERIES_GAN, settings={**_SMALL_GAN, "l1": 0.0}),
+        "world-l1-1": replace(_SERIES_GAN, settings={**_SMALL_GAN, "l1": 1.0}),
+        "world-l1-100": replace(_SERIES_GAN, settings={**_SMALL_GAN, "l1": 100.0}),
+        "world-l1-only": replace(_SERIES_GAN, settings={**_SMALL_GAN, "l1": 10_000.0}),
+        "world-seed-1": replace(_SERIES_GAN, seed=1),
+        "world-seed-2": replace(_SERIES_GAN, seed=2),
+        "world-dropout": replace(_SERIES_GAN, settings={**_SMALL_GAN, "dropout": 0.5}),
         "full": _FULL_GAN,
         # Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017. Size,
         # batch and steps, as many pictures as six epochs of ImageNet, are this course's choice.
