@@ -45,6 +45,11 @@ weights: .venv/.installed
 	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
 	for recipe in world world-l1-0 world-l1-1 world-l1-100 world-l1-only world-seed-1 world-seed-2 world-dropout; do $(BIN)/colorlib train gan --recipe $$recipe --data world --out runs/gan-$$recipe --weights colorlib/weights/gan-$$recipe.safetensors || exit 1; done
+	$(BIN)/colorlib train masked --recipe flowers-half --data flowers --out runs/masked-flowers-half --weights colorlib/weights/masked-flowers-half.safetensors
+	$(BIN)/colorlib train masked --recipe flowers-ten --data flowers --out runs/masked-flowers-ten --weights colorlib/weights/masked-flowers-ten.safetensors
+	$(BIN)/colorlib train masked --recipe flowers-half-colored --data flowers --out runs/masked-flowers-half-colored --weights colorlib/weights/masked-flowers-half-colored.safetensors
+	$(BIN)/colorlib train masked --recipe flowers-ten-colored --data flowers --out runs/masked-flowers-ten-colored --weights colorlib/weights/masked-flowers-ten-colored.safetensors
+	$(BIN)/colorlib train masked --recipe flowers-mixed --data flowers --out runs/masked-flowers-mixed --weights colorlib/weights/masked-flowers-mixed.safetensors
 	@test -n "$(PHOTOS)" || { echo 'For the weights for photographs, name some: make weights PHOTOS="a_folder b.zip"'; exit 1; }
 	$(BIN)/colorlib train regression --recipe photographs $(PHOTOS:%=--data %) --out runs/regression-photographs --weights colorlib/weights/regression-photographs.safetensors
 	$(BIN)/colorlib train cic --recipe photographs $(PHOTOS:%=--data %) --out runs/cic-photographs --weights colorlib/weights/cic-photographs.safetensors

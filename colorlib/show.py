@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-__all__ = ["HTMLFigure", "claim", "figure", "frames", "grid"]
+__all__ = ["HTMLFigure", "choices", "claim", "figure", "frames", "grid"]
 
 # Pictures up to this side are shown as the pixels they are; larger ones are photographs and are smoothed.
 _PIXEL_ART_SIDE = 128
@@ -258,6 +258,88 @@ def frames(
         "</figure>"
     )
     return HTMLFigure(markup, f"slider over {len(images)} images: {title}, {labels[0]} to {labels[-1]}")
+
+
+_MOST_CHOICES = 6  # 64 images; each further box doubles what the page weighs
+
+# Each box is one bit of the number of the image to be shown.
+_ON_CHOICE = (
+    "const f=this.closest('figure'),m=f.querySelectorAll('img');let n=0;"
+    "f.querySelectorAll('input').forEach((e,i)=>{if(e.checked)n+=2**i});"
+    "m.forEach((e,i)=>{e.style.display=i==n?'':'none'});"
+    "f.querySelector('output').textContent=m[n].dataset.label"
+)
+
+
+def choices(
+    images, names: Sequence[str], title: str, start: int = 0, width: int = 512, alt: str | None = None
+) -> HTMLFigure:
+    """Show boxes to tick over ready-made images, one image for each set of boxes.
+
+    The boxes are the browser's own: like the slider of :func:`frames` they need no kernel, no widget library
+    and no network, and the keyboard moves them.
+
+    Parameters
+    ----------
+    images : Tensor or sequence
+        2**K images, (N, 3 or 1, H, W) in [0, 1], or PIL images or figures. Image n is shown when exactly
+        those boxes k are ticked whose bit is set in n: image 0 without any, image 1 for the first alone,
+        image 2 for the second alone, image 3 for both, and so on.
+    names : sequence of str
+        The K boxes' texts, 1 to 6 of them, all different.
+    title : str
+        What the boxes choose, for instance ``"in color"``.
+    start : int
+        Index of the image shown first.
+    width : int
+        Of the image at most, in CSS pixels.
+    alt : str
+        What all the images show; a screen reader hears it before the names ticked. None takes the title.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An image of another type, shape or range; a number of names that is not 1 to 6, or names that repeat
+        or are empty; another number of images than 2**K; ``start`` that is no index of an image.
+    """
+    images, names = list(images), [str(name) for name in names]
+    if not 1 <= len(names) <= _MOST_CHOICES:
+        raise ValueError(f"choices needs 1 to {_MOST_CHOICES} names, but {len(names)} came")
+    if len(set(names)) != len(names) or not all(name.strip() for name in names):
+        raise ValueError(f"the names have to be different and not empty, but {names} came")
+    if len(images) != 2 ** len(names):
+        raise ValueError(
+            f"choices needs one image for each set of {len(names)} names, {2 ** len(names)} of them, "
+            f"but {len(images)} came"
+        )
+    if not 0 <= start < len(images):
+        raise ValueError(f"start has to be an index from 0 to {len(images) - 1}, but {start} came")
+    if not title.strip():
+        raise ValueError("title is empty, but a reader has to know what the boxes choose")
+    pictures, labels = [], []
+    for n, image in enumerate(images):
+        labels.append(", ".join(name for k, name in enumerate(names) if n >> k & 1) or "none")
+        hidden = "" if n == start else "display:none;"
+        element = _img(image, f"{alt or title}: {labels[n]}", width, hidden)
+        pictures.append(
+            element.replace("<img ", f'<img data-label="{html.escape(labels[n], quote=True)}" ', 1)
+        )
+    boxes = "".join(
+        '<label style="display:inline-flex;gap:0.4em;align-items:center;min-height:2em">'
+        f'<input type="checkbox"{" checked" if start >> k & 1 else ""} data-lm-suppress-shortcuts="true"'
+        f' autocomplete="off" onchange="{html.escape(_ON_CHOICE, quote=True)}">{html.escape(name)}</label>'
+        for k, name in enumerate(names)
+    )
+    markup = (
+        f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{"".join(pictures)}'
+        f'<div role="group" aria-label="{html.escape(title, quote=True)}"'
+        ' style="display:flex;flex-wrap:wrap;gap:0 1.2em;align-items:center;padding:0.4em 0">'
+        f"<span>{html.escape(title)}:</span>{boxes}</div>"
+        # Seen by nobody, said aloud by a screen reader: the image that takes the other's place is not.
+        '<output aria-live="polite" style="position:absolute;width:1px;height:1px;overflow:hidden;'
+        f'clip-path:inset(50%)">{html.escape(labels[start])}</output></figure>'
+    )
+    return HTMLFigure(markup, f"boxes over {len(images)} images: {title}, {', '.join(names)}")
 
 
 _VERDICTS = {True: "held", False: "did not hold", "in part": "held in part"}

@@ -173,6 +173,26 @@ def test_slider_works_in_a_sandboxed_frame(browser):
     tab.close()
 
 
+def test_boxes_choose_the_image_in_a_sandboxed_frame(browser):
+    """Every set of boxes, from the keyboard, shows the one image that is made for it."""
+    boxes = show.choices(
+        torch.stack([torch.full((3, 8, 8), n / 7) for n in range(8)]), ["a", "b", "c"], "in color", start=2
+    )
+    tab = browser.new_page()
+    tab.set_content("<iframe sandbox='allow-scripts'></iframe>")
+    tab.locator("iframe").evaluate("(frame, page) => { frame.srcdoc = page }", boxes._repr_html_())
+    frame = tab.frame_locator("iframe")
+    shown, ticks, ticked = frame.locator("img:visible"), frame.locator("input"), {"b"}
+    assert shown.get_attribute("alt") == "in color: b"
+    for name in "abacabab":  # the first seven go through all eight sets
+        ticks.nth("abc".index(name)).press("Space")
+        ticked ^= {name}
+        wanted = ", ".join(sorted(ticked)) or "none"
+        assert shown.count() == 1 and shown.get_attribute("alt") == f"in color: {wanted}"
+        assert frame.locator("output").inner_text() == wanted
+    tab.close()
+
+
 def test_jupyterlab_leaves_the_arrow_keys_to_the_slider():
     """Its shortcuts take them in command mode, unless the element that has the focus itself says not to."""
     slider = BeautifulSoup(show.frames(torch.rand(2, 3, 8, 8), "ab", "noise")._repr_html_(), "html.parser")

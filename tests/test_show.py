@@ -152,3 +152,36 @@ def test_claims_display_a_box_and_store_their_parts(monkeypatch):
     for identifier, held in [("claim 1", True), ("S9.1", "maybe"), ("S9.1", None)]:
         with pytest.raises(ValueError, match="came"):
             show.claim(identifier, source="s", claimed="c", ours="o", held=held)
+
+
+def test_choices_hold_an_image_for_each_set_of_boxes():
+    images = torch.stack([torch.full((3, 4, 4), n / 255) for n in range(8)])
+    markup = show.choices(images, ["petals", "<leaves>", "ground"], "in color", start=5)._repr_html_()
+    tags = re.findall(r"<img [^>]*>", markup)
+    assert [int(shown[0, 0, 0]) for shown in pictures(markup)] == list(range(8))
+    assert [n for n, tag in enumerate(tags) if "display:none" not in tag] == [5]
+    labels = [re.search(r'data-label="([^"]*)"', tag)[1] for tag in tags]
+    assert labels[0] == "none" and labels[1] == "petals" and labels[4] == "ground"
+    assert labels[6] == "&lt;leaves&gt;, ground" and len(set(labels)) == 8
+    assert 'alt="in color: petals, ground"' in tags[5]
+    boxes = re.findall(r"<input [^>]*>", markup)
+    assert [" checked" in box for box in boxes] == [True, False, True]  # 5 is 1 + 4
+    assert "<leaves>" not in markup
+
+
+def test_wrong_choices_are_named():
+    four = torch.rand(4, 3, 4, 4)
+    with pytest.raises(ValueError, match="each set of 3 names, 8 of them, but 4 came"):
+        show.choices(four, ["a", "b", "c"], "t")
+    with pytest.raises(ValueError, match="1 to 6 names, but 0 came"):
+        show.choices(four[:1], [], "t")
+    with pytest.raises(ValueError, match="1 to 6 names, but 7 came"):
+        show.choices(four, list("abcdefg"), "t")
+    with pytest.raises(ValueError, match="different"):
+        show.choices(four, ["a", "a"], "t")
+    with pytest.raises(ValueError, match="not empty"):
+        show.choices(four, ["a", " "], "t")
+    with pytest.raises(ValueError, match="index from 0 to 3, but 4 came"):
+        show.choices(four, ["a", "b"], "t", start=4)
+    with pytest.raises(ValueError, match="title is empty"):
+        show.choices(four, ["a", "b"], "")

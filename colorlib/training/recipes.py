@@ -221,6 +221,9 @@ _WORLD_GAN = replace(_QUICK_GAN, steps=6_000, warmup=600, ema=0.999, checkpoint_
 _SMALL_GAN = {"generator": "resnet", "width": 10, "blocks": 4, "layers": 1, "l1": 10.0, "dropout": 0.0}
 _SERIES_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, checkpoint_every=500, settings=_SMALL_GAN)
 _FULL_GAN = replace(_FULL, **_GAN, batch=32, learning_rate=2e-4, size=286, crop=256)
+# The chapter on masks trains the same small network by one of these, and changes the masks and what is true.
+_FLOWERS_MASKED = {"mask_weight": 100.0, "width": 10, "layers": 3}
+_FLOWERS_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, ema=0.999, checkpoint_every=500)
 _SMALL_PIXCOLOR = {
     "backbone": "plain",
     "reduction": 2,
@@ -327,6 +330,35 @@ _RECIPES = {
                 ],
                 "width": 16,
                 "layers": 4,
+            },
+        ),
+        # Flower beds, with one fixed mask and with ten, the discriminator's true pictures colored inside the
+        # mask only or everywhere.
+        "flowers-half": replace(_FLOWERS_GAN, settings={**_FLOWERS_MASKED, "masks": ["left half"]}),
+        "flowers-ten": replace(_FLOWERS_GAN, settings={**_FLOWERS_MASKED, "masks": ["ten"]}),
+        "flowers-half-colored": replace(
+            _FLOWERS_GAN, settings={**_FLOWERS_MASKED, "masks": ["left half"], "truth": "colored"}
+        ),
+        "flowers-ten-colored": replace(
+            _FLOWERS_GAN, settings={**_FLOWERS_MASKED, "masks": ["ten"], "truth": "colored"}
+        ),
+        # And with masks of every kind, drawn at random.
+        "flowers-mixed": replace(
+            _FLOWERS_GAN,
+            steps=6_000,
+            warmup=600,
+            settings={
+                **_FLOWERS_MASKED,
+                "masks": [
+                    "full",
+                    "ten",
+                    "stripes",
+                    "grids",
+                    "rectangles",
+                    "strokes",
+                    "noise",
+                    "segments",
+                ],
             },
         ),
         # Photographs come without labels, so there are no masks of segments.
