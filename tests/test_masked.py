@@ -343,3 +343,10 @@ def test_the_recipe_of_the_source():
     for name in recipes.names()["masked"]:
         masks.check_kinds(recipes.get("masked", name).settings["masks"])
     assert "segments" not in recipes.get("masked", "full").settings["masks"]
+
+
+def test_a_mask_for_other_pictures_is_refused_by_chroma():
+    model = MaskedGAN.small().eval()
+    lightness = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"\(2, 1, H, W\) or \(1, 1, H, W\), got \(3, 1, 8, 8\)"):
+        model.chroma(lightness, 1, torch.Generator(), mask=torch.ones(3, 1, 8, 8))

@@ -198,3 +198,11 @@ def test_any_size_down_to_one_pixel(kind):
 def test_mistakes_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.int32])
+def test_labels_of_any_whole_numbers_will_do(dtype):
+    labels = torch.tensor([[[0, 1], [1, 0]]])
+    assert torch.equal(masks.segmentation(labels.to(dtype), [1]), masks.segmentation(labels, [1]))
+    drawn = [masks.draw([3], 2, "segments", kind) for kind in (labels.to(dtype), labels)]
+    assert torch.equal(*drawn)

@@ -36,7 +36,7 @@ def ten(size: int | tuple[int, int], names: Iterable[str] = TEN) -> Tensor:
 
     Four halves: left, right, top, bottom. Four of stripes, vertical and horizontal: four stripes or eight,
     of which every other is colored. Two grids like a chessboard, of 4 x 4 and of 8 x 8 fields. Each colors
-    one half of the picture.
+    one half of the picture, exactly so where its sides are multiples of 8.
 
     The source trained with ten such masks, drawn by hand "using stripes and grids", and with one half of the
     picture before. It shows a half, horizontal stripes and a grid; the others, their numbers and widths are
@@ -137,7 +137,7 @@ def draw(
     Parameters
     ----------
     seeds : sequence or 1-D integer tensor
-        Numbers from 0 to 2**63 - 1, such as the ``"seed"`` of a training batch.
+        Numbers from 0 to 2**63 - 1, such as the ``"seed"`` of a training batch; the lowest 32 bits count.
     size : int or (int, int)
         Height and width in pixels, at least 1. Below some 16 pixels a shape may fall between pixels.
     kinds : str or sequence of str
@@ -311,4 +311,5 @@ def _labels(labels: Tensor) -> Tensor:
         raise TypeError(f"labels must be whole numbers; got {labels.dtype}")
     if labels.ndim not in (2, 3) or 0 in labels.shape[-2:]:
         raise ValueError(f"labels must be (B, H, W) or (H, W); got {tuple(labels.shape)}")
+    labels = labels.to(torch.int64)  # torch compares no sets of bool or uint16
     return labels if labels.ndim == 3 else labels[None]

@@ -294,9 +294,18 @@ class MaskedGAN(Colorizer):
         -------
         Tensor
             CIE ab, (samples, B, 2, H, W).
+
+        Raises
+        ------
+        ValueError
+            For a mask of another shape.
         """
         if mask is None:
             mask = torch.ones_like(lightness)
+        if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(lightness)):
+            raise ValueError(
+                f"mask must be ({len(lightness)}, 1, H, W) or (1, 1, H, W), got {tuple(mask.shape)}"
+            )
         mask = mask.to(lightness)
         if mask.shape[-2:] != lightness.shape[-2:]:
             # As the lightness is reduced: each pixel is a mean of those that it covers.
