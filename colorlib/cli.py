@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -84,7 +85,7 @@ def train(
     On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
     """
     from colorlib import zoo
-    from colorlib.training import TrainingError, checkpoints, fit, learning_curve, recipes
+    from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
 
     try:
         settings = recipes.get(model, recipe)
@@ -114,7 +115,7 @@ def train(
     print(f"{done}. {newest} has the weights, {curve} the learning curve.")
     if weights is not None:
         try:
-            zoo.save(built, weights)
+            zoo.save(built, weights, history(out))
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")
@@ -199,7 +200,10 @@ def colorize(
                 print(f"colorlib: {source} can't be read and is left out: {error}", file=sys.stderr)
                 failed += 1
                 continue
-            colored = colorizer.colorize(gray[None].to(device), samples, seed, side=side, **knobs)
+            with _bar(source.name) as report:
+                if "progress" in colorizer.knobs():
+                    knobs["progress"] = report
+                colored = colorizer.colorize(gray[None].to(device), samples, seed, side=side, **knobs)
             for path, rgb in zip(targets, colored[:, 0], strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 pixels = (rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
@@ -209,6 +213,20 @@ def colorize(
         raise _Failure(error) from None
     if failed:
         raise _Failure(f"{failed} of {len(jobs)} pictures could not be read")
+
+
+@contextmanager
+def _bar(name: str):
+    """A function that shows how many rows are drawn, on a terminal; a picture done leaves no trace of it."""
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit="row", leave=False, disable=None) as bar:
+
+        def report(done: int, rows: int) -> None:
+            bar.total = rows
+            bar.update(done - bar.n)
+
+        yield report
 
 
 def _jobs(pictures: list[Path], out: Path, samples: int) -> list[tuple[Path, list[Path]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ MODELS: dict[str, type[Colorizer]] = {
 }
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = "colorlib weights 1"
+CURVE = 100  # a weights file has so many points of its learning curve at most
 MEASURED = 2048  # so many pictures tell enough of the data's colors
 
 
@@ -95,7 +97,7 @@ def _colors(data: Data) -> Tensor:
     return torch.cat(colors)
 
 
-def save(model: Colorizer, path) -> Path:
+def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     """Write a model's weights in half precision, as safetensors; reading them runs no code.
 
     Buffers, such as the statistics of batch normalization, stay as they are: they are few, and a variance may
@@ -107,6 +109,9 @@ def save(model: Colorizer, path) -> Path:
         One of the models of :data:`MODELS`.
     path : str or Path
         A file ending in ``.safetensors``. One that is there is replaced only when the new one is whole.
+    history : iterable of dict
+        The run's lines, see :func:`colorlib.training.history`. The file keeps the losses, as means over at
+        most a hundred stretches of the run; :func:`history` gives them back.
 
     Raises
     ------
@@ -130,11 +135,53 @@ def save(model: Colorizer, path) -> Path:
         "model": _name(type(model).__name__),
         "settings": json.dumps(model.settings),
         "side": json.dumps(model.side),
+        "history": json.dumps(_thinned(list(history))),
     }
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(to_bytes(tensors, about))
     os.replace(partial, path)
     return path
+
+
+def _thinned(lines: list[dict]) -> list[dict]:
+    """Steps and mean losses of at most CURVE stretches of a run, each as long as the others."""
+    stretch = -(-len(lines) // CURVE)
+    groups = [lines[start : start + stretch] for start in range(0, len(lines), max(stretch, 1))]
+    return [
+        {
+            "step": group[-1]["step"],
+            "loss": {
+                player: float(f"{sum(line['loss'][player] for line in group) / len(group):.4g}")
+                for player in group[-1]["loss"]
+            },
+        }
+        for group in groups
+    ]
+
+
+def history(name_or_path) -> list[dict]:
+    """Give the losses in the training of some weights, from first to last.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name that :func:`shipped` lists, or a file that :func:`save` wrote.
+
+    Returns
+    -------
+    list of dict
+        ``"step"``, the steps done, and ``"loss"``, each player's mean loss since the entry before. Empty
+        where the file was saved without a history.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for :func:`load`, and for a folder: :func:`colorlib.training.history` reads those.
+    """
+    path = _found(name_or_path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; colorlib.training.history reads a run's folder")
+    return json.loads(_read(path)[0].get("history", "[]"))
 
 
 def shipped() -> tuple[str, ...]:
@@ -161,6 +208,23 @@ def load(name_or_path, device=None) -> Colorizer:
     ValueError
         If the file or directory holds no weights of a model of this library.
     """
+    path = _found(name_or_path)
+    if path.is_dir():
+        found = checkpoints.listed(path)
+        if not found:
+            raise ValueError(f"{path} has no checkpoints: it is not the directory of a training run")
+        path = found[0]
+    about, tensors = _read(path)
+    try:
+        model, side = _assemble(about, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no whole weights of a model of this library: {error!r}") from error
+    model.side = side
+    return model.to(device or "cpu").eval()
+
+
+def _found(name_or_path) -> Path:
+    """Where a name's weights are, or a path that is there."""
     if not str(name_or_path):
         raise ValueError("name_or_path must be a name or a path; got an empty text")
     path = WEIGHTS / f"{name_or_path}.safetensors"
@@ -171,11 +235,11 @@ def load(name_or_path, device=None) -> Colorizer:
                 f"no model {str(name_or_path)!r}: neither a path nor one that comes with the library: "
                 + (", ".join(shipped()) or "there are none")
             )
-    if path.is_dir():
-        found = checkpoints.listed(path)
-        if not found:
-            raise ValueError(f"{path} has no checkpoints: it is not the directory of a training run")
-        path = found[0]
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of this library."""
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -184,12 +248,7 @@ def load(name_or_path, device=None) -> Colorizer:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     if about.get("format") not in (FORMAT, checkpoints.FORMAT):
         raise ValueError(f"{path} holds no weights of this library")
-    try:
-        model, side = _assemble(about, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no whole weights of a model of this library: {error!r}") from error
-    model.side = side
-    return model.to(device or "cpu").eval()
+    return about, tensors
 
 
 def _assemble(about: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Colorizer, int | None]:

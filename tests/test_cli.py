@@ -1,12 +1,15 @@
 """The command line, as a newcomer uses it."""
 
 import dataclasses
+import io
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import tqdm
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -73,6 +76,25 @@ def test_train_then_color_and_measure(name, short, tmp_path):
         assert Image.open(colored / "a.png").size == (40, 30)
     result = run("evaluate", out, "--count", 3)
     assert result.exit_code == 0 and "left gray" in result.output, result.output
+
+
+def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch):
+    small = {"backbone": "plain", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
+    weights = zoo.save(zoo.build("pixcolor", World(16), small), tmp_path / "w.safetensors")
+    picture = photograph(tmp_path / "a.jpg")  # 40 x 30: 15 rows of cells
+    arguments = ("colorize", str(picture), "--model", str(weights), "--out", str(tmp_path / "out"), "--force")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("tqdm.tqdm", partial(tqdm.tqdm, mininterval=0))  # so few rows take no time at all
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(SystemExit) as done:
+            app(arguments)
+        assert done.value.code == 0 and (tmp_path / "out" / "a.png").exists()
+        assert ("a.jpg" in stream.getvalue() and "/15 " in stream.getvalue()) == shown
 
 
 def test_a_folder_is_data(short, tmp_path):

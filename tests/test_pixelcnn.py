@@ -214,6 +214,17 @@ def test_nats_are_those_of_the_scores():
     torch.testing.assert_close(model.nats(levels, condition), wanted)
 
 
+def test_what_are_no_levels_is_named():
+    model, (_, condition) = build(1), inputs(1)
+    levels = torch.zeros(1, 2, HEIGHT, WIDTH, dtype=torch.int64)
+    for wrong in (-1, 3):
+        levels[0, 1, 2, 0] = wrong
+        with pytest.raises(ValueError, match="from 0 to 2, got "):
+            model.nats(levels, condition)
+    with pytest.raises(TypeError, match="must be int64, got torch.float64"):
+        model.nats(levels.double(), condition)
+
+
 def test_of_two_colors_it_draws_one_for_the_whole_map():
     torch.manual_seed(0)
     model = PixelCNN(16, 2, 3, hidden=32, levels=8, condition=1)

@@ -42,6 +42,23 @@ def test_every_model_is_built_saved_and_loaded(name, tmp_path):
         assert value.dtype == state[key].dtype and torch.equal(value, wanted)
 
 
+def test_weights_keep_their_learning_curve(tmp_path):
+    model = zoo.build("patch", World(16), SMALL["patch"])
+    assert zoo.history(zoo.save(model, tmp_path / "none.safetensors")) == []
+    lines = [{"step": 10 * k, "loss": {"player": float(k)}, "rate": 1.0} for k in range(1, 251)]
+    curve = zoo.history(zoo.save(model, tmp_path / "w.safetensors", lines))
+    assert len(curve) == 84 and curve[-1] == {"step": 2500, "loss": {"player": 250.0}}
+    assert curve[0] == {"step": 30, "loss": {"player": 2.0}}  # the mean of 1, 2 and 3
+    assert zoo.history(zoo.save(model, tmp_path / "w.safetensors", lines[:2])) == [
+        {"step": 10, "loss": {"player": 1.0}},
+        {"step": 20, "loss": {"player": 2.0}},
+    ]
+    with pytest.raises(ValueError, match="is a folder"):
+        zoo.history(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no model 'cic-paintings'"):
+        zoo.history("cic-paintings")
+
+
 def test_a_rebalanced_classifier_knows_its_data():
     world = World(16)
     model = zoo.build("cic", world, {"width": 4, "mix": 0.7})

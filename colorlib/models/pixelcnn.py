@@ -100,7 +100,22 @@ class PixelCNN(nn.Module):
         return scores.unflatten(1, (2, self.levels))
 
     def nats(self, levels: Tensor, condition: Tensor) -> Tensor:
-        """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w)."""
+        """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w).
+
+        Raises
+        ------
+        TypeError
+            For levels that are not int64, such as chroma.
+        ValueError
+            For levels outside the range; on a GPU, where looking would mean waiting, torch's own assertion
+            fails instead.
+        """
+        if levels.dtype != torch.int64:
+            raise TypeError(f"levels must be int64, got {levels.dtype}; quantize makes levels of chroma")
+        if not levels.is_cuda and levels.numel():
+            low, high = (x.item() for x in levels.aminmax())
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"levels must be from 0 to {self.levels - 1}, got {low} to {high}")
         scores = self(self.values(levels).to(condition.dtype), condition)
         count, _, classes, height, width = scores.shape
         targets = levels.reshape(2 * count, 1, height, width)
