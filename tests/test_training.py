@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -252,6 +253,25 @@ def test_what_a_step_sees_is_a_function_of_seed_and_step(tmp_path):
         batches.close()
     with pytest.raises(ValueError, match="batch of 8 can't be divided evenly among 3 processes"):
         Batches(data, recipe, torch.device("cpu"), 0, 3)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_batches_are_prepared_ahead_where_the_cpu_has_nothing_else_to_do(device):
+    """The meta device stands for a GPU, whose steps the CPU waits for."""
+    asked = []
+
+    class Watched(Pictures):
+        def batch(self, indices, device):
+            asked.append((indices, threading.get_ident()))
+            return super().batch(indices, "cpu")
+
+    batches = Batches(Watched(), change(batch=4, steps=3), torch.device(device))
+    for step in range(3):
+        (part,) = batches(step)
+        assert part["rgb"].device.type == device
+    batches.close()
+    assert [indices for indices, _ in asked] == [batches.indices(step) for step in range(3)]
+    assert {thread == threading.get_ident() for _, thread in asked} == {device == "cpu"}
 
 
 def test_crops_and_mirrors_are_alike_in_all_tensors():

@@ -32,7 +32,8 @@ class Data(Protocol):
     def batch(self, indices: list[int], device: torch.device) -> Any:
         """Give the pictures of these indices, a function of the indices alone.
 
-        It is called ahead of time from another thread, so it must leave torch's global generator alone.
+        For a GPU it is called ahead of time from another thread, so it must leave torch's global generator
+        alone.
 
         Returns
         -------
@@ -91,7 +92,11 @@ class Batches:
         self._ahead = None
 
     def __call__(self, step: int) -> list[dict[str, Tensor]]:
-        """Give the parts of a step's batch, and begin to prepare the next step's in another thread."""
+        """Give the parts of a step's batch; for a GPU, begin to prepare the next step's in another thread."""
+        if self.device.type == "cpu":
+            # A second thread would take its cores from the layers: on two cores a step of PixColor.small()
+            # took half as long again with it.
+            return self.parts(step)
         if self._ahead is None or self._ahead[0] != step:
             self._ahead = step, self._thread.submit(self.parts, step)
         parts = self._ahead[1].result()
