@@ -79,7 +79,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
 
 
 def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch):
-    small = {"backbone": "plain", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
+    small = {"backbone": "small", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
     weights = zoo.save(zoo.build("pixcolor", World(16), small), tmp_path / "w.safetensors")
     picture = photograph(tmp_path / "a.jpg")  # 40 x 30: 15 rows of cells
     arguments = ("colorize", str(picture), "--model", str(weights), "--out", str(tmp_path / "out"), "--force")

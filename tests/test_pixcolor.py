@@ -7,10 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
-from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
 from colorlib.data import World
 from colorlib.models import ConditionNetwork, PixColor, PixelCNN, Refinement
-from colorlib.models.pixcolor import _ab, _chroma
+from colorlib.models.pixcolor import _ab, _chroma, _pad
 from colorlib.training import Recipe, fit, history, recipes
 
 
@@ -31,7 +31,7 @@ def tiny(seed=0, **settings):
     """A network of a few thousand weights, for pictures of some 16 pixels."""
     torch.manual_seed(seed)
     settings = {"width": 8, "blocks": 2, "kernel": 3, "hidden": 16, "levels": 8, "refinement": 2, **settings}
-    return PixColor(backbone="plain", **{"reduction": 4, **settings})
+    return PixColor(backbone="small", **{"reduction": 4, **settings})
 
 
 def count(module):
@@ -175,6 +175,22 @@ def test_chroma_is_cr_then_cb():
     assert model.levels(torch.full((1, 3, 2, 2), 0.4)).flatten().tolist() == [16, 16]
 
 
+def test_a_cell_holds_a_mean_or_one_pixel():
+    # Each cell of 4 x 4 has the color wanted at one pixel, and its opposite around it.
+    wanted = 0.3 * (noise(1, 2, 3, 2) - 0.5)
+    chroma = (-wanted / 15).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    chroma[:, :, 2::4, 2::4] = wanted
+    rgb = ycbcr_to_rgb(torch.cat([torch.full((1, 1, 12, 8), 0.5), chroma.flip(1) / 2 + 0.5], 1))
+    mean, pixel = tiny(levels=256), tiny(levels=256, cells="pixel")
+    assert mean.levels(rgb).eq(128).all()
+    assert torch.equal(pixel.levels(rgb), pixel.pixelcnn.quantize(wanted))
+    # What has no middle is continued from its edge.
+    assert torch.equal(pixel.levels(rgb[:, :, :9, :5]), pixel.levels(_pad(rgb[:, :, :9, :5], 4)))
+    # A cell of one pixel holds it either way.
+    alike = [tiny(reduction=1, levels=256, cells=cells).levels(rgb) for cells in ("mean", "pixel")]
+    assert torch.equal(*alike)
+
+
 def test_the_losses_are_nats_a_value_and_the_squared_error():
     model, rgb = tiny().eval(), noise(2, 3, 13, 16)
     nn.init.normal_(model.refinement.correction.weight, std=0.1)
@@ -294,15 +310,16 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
 @pytest.mark.parametrize(
     "settings, error, message",
     [
-        ({"backbone": "vgg"}, ValueError, "one of resnet101, plain; got 'vgg'"),
-        ({"reduction": 3, "backbone": "plain"}, ValueError, "power of 2, got 3"),
+        ({"backbone": "vgg"}, ValueError, "one of resnet101, small; got 'vgg'"),
+        ({"reduction": 3, "backbone": "small"}, ValueError, "power of 2, got 3"),
         ({"reduction": 4}, ValueError, "ResNet-101 has a reduction of 8, got 4"),
         ({"reduction": 4.0}, TypeError, "4.0"),
-        ({"pretrained": True, "backbone": "plain"}, ValueError, "for the backbone 'resnet101', got 'plain'"),
+        ({"pretrained": True, "backbone": "small"}, ValueError, "for the backbone 'resnet101', got 'small'"),
         ({"unfreeze_at": -1}, ValueError, "0 or more, got -1"),
         ({"unfreeze_at": 1.5}, TypeError, "an int, got 1.5"),
-        ({"refinement": 0, "backbone": "plain"}, ValueError, "refinement must be at least 1, got 0"),
-        ({"width": 7, "backbone": "plain"}, ValueError, "width must be even.*got 7"),
+        ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
+        ({"refinement": 0, "backbone": "small"}, ValueError, "refinement must be at least 1, got 0"),
+        ({"width": 7, "backbone": "small"}, ValueError, "width must be even.*got 7"),
     ],
 )
 def test_bad_parameters_are_named(settings, error, message):
@@ -344,7 +361,7 @@ def test_it_draws_inside_autocast():
 
 
 def test_the_parts_work_apart():
-    condition = ConditionNetwork(8, "plain", 4)(noise(1, 1, 10, 8))
+    condition = ConditionNetwork(8, "small", 4)(noise(1, 1, 10, 8))
     assert condition.shape == (1, 8, 3, 2)
     logits = PixelCNN(8, 1, condition=8)(torch.zeros(1, 2, 3, 2), condition)
     assert logits.shape == (1, 2, 32, 3, 2)

@@ -15,7 +15,8 @@ from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.regression import sum_over_rgb
 from colorlib.sampling import sample
 
-BACKBONES = ("resnet101", "plain")
+BACKBONES = ("resnet101", "small")
+CELLS = ("mean", "pixel")
 
 
 class PixColor(Colorizer):
@@ -33,9 +34,9 @@ class PixColor(Colorizer):
 
     The source leaves some things open. Built here: gray of the picture's CIE lightness takes the place of
     luma, so that training sees the gray that :meth:`colorize` is given; the 32 levels are steps of 1/16, with
-    one that is exactly gray; the target is the mean chroma of each cell, rounded to levels; for the
-    refinement's layers and for how the condition enters see the two classes. A picture whose sides don't fit
-    the grid is continued with its edge pixels, and the result is cropped.
+    one that is exactly gray; the target is the mean chroma of each cell, or that of the pixel at its middle,
+    rounded to levels; for the refinement's layers and for how the condition enters see the two classes. A
+    picture whose sides don't fit the grid is continued with its edge pixels, and the result is cropped.
 
     Parameters
     ----------
@@ -47,13 +48,17 @@ class PixColor(Colorizer):
         paper has 100,000. A step is a call of the loss in training mode, so a recipe that splits its batches
         in two takes two a step. The count is a buffer, saved with the weights.
     backbone : str
-        ``"resnet101"``, or ``"plain"``: a few convolutions, for small pictures.
+        ``"resnet101"``, or ``"small"``: four residual blocks, for small pictures.
     reduction : int
         Side in pixels of a cell of the grid: a power of 2; 8 with the ResNet-101.
     width, blocks, kernel, hidden, levels : int
         See :class:`PixelCNN`; ``width`` is that of the condition too.
     refinement : int
         Channels of the refinement's first layer.
+    cells : str
+        What a cell of the small map holds: ``"mean"``, its pixels' mean chroma, or ``"pixel"``, the chroma of
+        one: that at its middle, or right and below of it where the side is even. A mean mixes colors at
+        borders. One pixel doesn't, and is the better target where the pictures' chroma has no noise.
 
     Raises
     ------
@@ -80,8 +85,11 @@ class PixColor(Colorizer):
         hidden: int = 1024,
         levels: int = 32,
         refinement: int = 32,
+        cells: str = "mean",
     ):
         super().__init__()
+        if cells not in CELLS:
+            raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
         if isinstance(unfreeze_at, bool) or not isinstance(unfreeze_at, int):
             raise TypeError(f"unfreeze_at must be an int, got {unfreeze_at!r}")
         if unfreeze_at < 0:
@@ -96,8 +104,9 @@ class PixColor(Colorizer):
             "hidden": hidden,
             "levels": levels,
             "refinement": refinement,
+            "cells": cells,
         }
-        self.unfreeze_at, self.reduction = unfreeze_at, reduction
+        self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
         self.condition = ConditionNetwork(width, backbone, reduction, pretrained)
         self.pixelcnn = PixelCNN(width, blocks, kernel, hidden=hidden, levels=levels, condition=width)
         self.refinement = Refinement(refinement)
@@ -105,9 +114,17 @@ class PixColor(Colorizer):
 
     @classmethod
     def small(cls) -> PixColor:
-        """Build the quick version, for pictures of some 32 pixels: cells of 2 x 2, half the width."""
+        """Build the quick version, for pictures of some 32 pixels: every second pixel, half the width."""
         return cls(
-            backbone="plain", reduction=2, width=32, blocks=4, kernel=3, hidden=128, levels=32, refinement=8
+            backbone="small",
+            reduction=2,
+            width=32,
+            blocks=4,
+            kernel=3,
+            hidden=128,
+            levels=32,
+            refinement=8,
+            cells="pixel",
         )
 
     # Training.
@@ -158,7 +175,10 @@ class PixColor(Colorizer):
 
         The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
         """
-        return self.pixelcnn.quantize(F.avg_pool2d(_pad(_chroma(rgb), self.reduction), self.reduction))
+        chroma, side = _pad(_chroma(rgb), self.reduction), self.reduction
+        if self.cells == "pixel":
+            return self.pixelcnn.quantize(chroma[:, :, side // 2 :: side, side // 2 :: side])
+        return self.pixelcnn.quantize(F.avg_pool2d(chroma, side))
 
     def enlarge(self, chroma: Tensor, size: tuple[int, int]) -> Tensor:
         """Enlarge small maps (B, 2, h, w) to the picture's size, by bilinear interpolation between cells."""
@@ -269,9 +289,9 @@ class ConditionNetwork(nn.Module):
     Parameters
     ----------
     width : int
-        Channels of the condition; the plain backbone has as many features.
+        Channels of the condition; the small backbone has twice as many features.
     backbone : str
-        ``"resnet101"`` or ``"plain"``.
+        ``"resnet101"`` or ``"small"``.
     reduction : int
         Side of a cell of the grid in pixels.
     pretrained : bool
@@ -293,8 +313,8 @@ class ConditionNetwork(nn.Module):
         if pretrained and backbone != "resnet101":
             raise ValueError(f"pretrained weights are for the backbone 'resnet101', got {backbone!r}")
         self.reduction = reduction
-        self.backbone = _resnet101(pretrained) if backbone == "resnet101" else _plain(width, reduction)
-        features = 1024 if backbone == "resnet101" else width
+        features = 1024 if backbone == "resnet101" else 2 * width
+        self.backbone = _resnet101(pretrained) if backbone == "resnet101" else _small(features, reduction)
         self.adaptation = nn.Sequential(
             nn.Conv2d(features, width, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -366,18 +386,29 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def _plain(width: int, reduction: int) -> nn.Sequential:
-    """A small backbone: convolutions down to the grid's size, then some that look farther and farther."""
-    layers, inputs = [], 1
-    strides = [1, *[2] * (reduction.bit_length() - 1)]
-    for stride, dilation in [*((stride, 1) for stride in strides), (1, 1), (1, 2), (1, 4)]:
-        layers += [
-            nn.Conv2d(inputs, width, 3, stride, padding=dilation, dilation=dilation, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-        inputs = width
-    return nn.Sequential(*layers)
+class _Residual(nn.Module):
+    """Two convolutions whose result is added to what came in."""
+
+    def __init__(self, width: int, dilation: int):
+        super().__init__()
+        self.first = nn.Sequential(*_normalized(width, width), nn.ReLU(inplace=True))
+        self.second = nn.Sequential(*_normalized(width, width, dilation=dilation))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+def _normalized(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]
+
+
+def _small(width: int, reduction: int) -> nn.Sequential:
+    """A small backbone: convolutions down to the grid's size, then blocks that look far around."""
+    layers = [*_normalized(1, width), nn.ReLU(inplace=True)]
+    for _ in range(reduction.bit_length() - 1):
+        layers += [*_normalized(width, width, stride=2), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, *(_Residual(width, dilation) for dilation in (1, 2, 4, 1)))
 
 
 def _resnet101(pretrained: bool) -> nn.Sequential:

@@ -225,13 +225,14 @@ _FULL_GAN = replace(_FULL, **_GAN, batch=32, learning_rate=2e-4, size=286, crop=
 _FLOWERS_MASKED = {"mask_weight": 100.0, "width": 10, "layers": 3}
 _FLOWERS_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, ema=0.999, checkpoint_every=500)
 _SMALL_PIXCOLOR = {
-    "backbone": "plain",
+    "backbone": "small",
     "reduction": 2,
     "width": 32,
     "blocks": 4,
     "kernel": 3,
     "hidden": 128,
     "refinement": 8,
+    "cells": "pixel",
 }
 _RECIPES = {
     "patch": {
@@ -384,11 +385,10 @@ _RECIPES = {
         "quick": replace(_QUICK, settings=_SMALL_PIXCOLOR),
         "world": replace(
             _QUICK,
-            steps=16_000,
-            warmup=1_600,
-            batch=64,
-            learning_rate=5e-3,
-            ema=0.999,
+            steps=28_000,
+            warmup=2_000,
+            learning_rate=6e-3,
+            ema=0.9995,
             precision="bfloat16",
             checkpoint_every=500,
             settings=_SMALL_PIXCOLOR,
