@@ -323,6 +323,8 @@ class ConditionNetwork(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
         )
+        for layer in self.adaptation[::2]:  # so that the condition is as large as the features are
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, gray: Tensor, frozen: bool = False) -> Tensor:
         """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, width, ceil(H / 8), ceil(W / 8)).

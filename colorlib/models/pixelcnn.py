@@ -1,5 +1,7 @@
 """A conditional gated PixelCNN over two channels of chroma: each value given all that came before it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,6 +79,22 @@ class PixelCNN(nn.Module):
         self.blocks = nn.ModuleList(GatedBlock(width, kernel, condition) for _ in range(blocks))
         self.hidden = RowConv(width, hidden)
         self.to_levels = RowConv(hidden, 2 * levels)
+        self._start()
+
+    def _start(self) -> None:
+        """Draw the first weights so that each sum in the stacks starts with a variance near one.
+
+        A gate leaves a third of what came in, and torch's own first weights take as much again from what
+        they see. Then a quarter of the signal of the rows above passes a block, and nothing passes ten.
+        """
+        for layer in (self.first.vertical, self.first.horizontal):
+            _draw(layer, CHROMA)
+        for place, block in enumerate(self.blocks):
+            _draw(block.vertical, GATE if place else 1, sums=2)
+            _draw(block.condition_to_vertical, 1, sums=2)
+            for layer in (block.horizontal, block.vertical_to_horizontal, block.condition_to_horizontal):
+                _draw(layer, 1, sums=3)
+            _draw(block.out, GATE)
 
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
@@ -139,6 +157,15 @@ class PixelCNN(nn.Module):
         """
         half = self.levels // 2
         return (chroma * half).round().clamp(-half, self.levels - 1 - half).long() + half
+
+
+# Root mean squares: of pictures' Cr and Cb, roughly, and of a gate whose two sums have variance one.
+CHROMA, GATE = 0.2, 0.34
+
+
+def _draw(layer: nn.Conv2d, spread: float, sums: int = 1) -> None:
+    """Draw weights that give outputs of variance 1 / sums from inputs of this root mean square."""
+    nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(sums * layer.weight[0].numel())))
 
 
 class FirstLayer(nn.Module):
