@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -97,12 +97,18 @@ def train(
         if weights is not None:
             if weights.suffix != ".safetensors":
                 raise ValueError(f"--weights must end in .safetensors; got {weights.name!r}")
+            if start is not None and weights.resolve() == Path(start).resolve():
+                raise ValueError(f"--weights would replace {start}, which --start names; give another name")
             weights.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
         pictures = _data(data, settings.size, settings.colorful)
         built = zoo.build(model, pictures, settings.settings, settings.seed, start)
         built.side = settings.size
         out = out or Path("runs") / f"{model}-{recipe}"
         before = checkpoints.listed(out) if out.is_dir() else []
+        earlier = []
+        if start is not None:
+            with suppress(FileNotFoundError):  # a run's folder without its metrics
+                earlier = history(start) if Path(start).is_dir() else zoo.history(start)
         fit(built, pictures, settings, out)
     except (ValueError, TypeError, OSError, RuntimeError, TrainingError) as error:
         raise _Failure(error) from None
@@ -115,7 +121,7 @@ def train(
     print(f"{done}. {newest} has the weights, {curve} the learning curve.")
     if weights is not None:
         try:
-            zoo.save(built, weights, history(out))
+            zoo.save(built, weights, history(out), earlier)
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")

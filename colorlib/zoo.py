@@ -97,7 +97,7 @@ def _colors(data: Data) -> Tensor:
     return torch.cat(colors)
 
 
-def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
+def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable[dict] = ()) -> Path:
     """Write a model's weights in half precision, as safetensors; reading them runs no code.
 
     Buffers, such as the statistics of batch normalization, stay as they are: they are few, and a variance may
@@ -112,6 +112,9 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     history : iterable of dict
         The run's lines, see :func:`colorlib.training.history`. The file keeps the losses, as means over at
         most a hundred stretches of the run; :func:`history` gives them back.
+    earlier : iterable of dict
+        Such lines of the training of the weights that the run started from. They come first in the file, and
+        the run's steps are counted on from the last of them.
 
     Raises
     ------
@@ -130,12 +133,15 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
             if not tensor.isfinite().all():
                 raise ValueError(f"{key} is not finite in half precision")
         tensors[key] = tensor
+    curve = _thinned(list(earlier))
+    done = curve[-1]["step"] if curve else 0
+    curve += [{**line, "step": done + line["step"]} for line in _thinned(list(history))]
     about = {
         "format": FORMAT,
         "model": _name(type(model).__name__),
         "settings": json.dumps(model.settings),
         "side": json.dumps(model.side),
-        "history": json.dumps(_thinned(list(history))),
+        "history": json.dumps(curve),
     }
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(to_bytes(tensors, about))

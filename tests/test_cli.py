@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from colorlib import zoo
 from colorlib.cli import app
 from colorlib.data import World
-from colorlib.training import recipes
+from colorlib.training import history, recipes
 
 
 def run(*arguments):
@@ -76,6 +76,25 @@ def test_train_then_color_and_measure(name, short, tmp_path):
         assert Image.open(colored / "a.png").size == (40, 30)
     result = run("evaluate", out, "--count", 3)
     assert result.exit_code == 0 and "left gray" in result.output, result.output
+
+
+def test_weights_that_started_from_others_keep_both_curves(short, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run("train", "patch", "--out", tmp_path / "a", "--weights", first).exit_code == 0
+    for start, name in ((first, "b"), (tmp_path / "a", "c")):  # from a file, and from a run's folder
+        result = run("train", "patch", "--out", tmp_path / name, "--start", start, "--weights", second)
+        assert result.exit_code == 0, result.output
+        own = history(tmp_path / name)
+        before, after = zoo.history(first), zoo.history(second)
+        assert before[-1]["step"] == 4 and after[: len(before)] == before
+        assert [line["step"] for line in after[len(before) :]] == [4 + line["step"] for line in own]
+        assert after[-1]["loss"]["model"] == pytest.approx(own[-1]["loss"]["model"], rel=1e-3)
+    (tmp_path / "a" / "metrics.jsonl").unlink()  # its weights are still there to start from
+    result = run("train", "patch", "--out", tmp_path / "d", "--start", tmp_path / "a", "--weights", second)
+    assert result.exit_code == 0 and len(zoo.history(second)) == len(own), result.output
+    saved = first.read_bytes()
+    result = run("train", "patch", "--out", tmp_path / "e", "--start", first, "--weights", first)
+    assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
 
 
 def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch):
