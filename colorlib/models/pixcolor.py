@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
 from colorlib.models.base import Colorizer, check_gray
-from colorlib.models.pixelcnn import PixelCNN
+from colorlib.models.pixelcnn import PixelCNN, check_first_weights
 from colorlib.models.regression import sum_over_rgb
 from colorlib.sampling import sample
 
@@ -22,7 +22,7 @@ CELLS = ("mean", "pixel")
 class PixColor(Colorizer):
     """PixColor: draws a small map of chroma pixel by pixel, then refines it at the picture's size.
 
-    It has three parts, each of which can be trained and used by itself::
+    It has three parts. Each can be used by itself; the first two learn together, the third apart::
 
         gray                 -> condition  -> features of the grid      (ConditionNetwork)
         features, past chroma -> pixelcnn  -> logits of the next value  (PixelCNN)
@@ -48,7 +48,7 @@ class PixColor(Colorizer):
         paper has 100,000. A step is a call of the loss in training mode, so a recipe that splits its batches
         in two takes two a step. The count is a buffer, saved with the weights.
     backbone : str
-        ``"resnet101"``, or ``"small"``: four residual blocks, for small pictures.
+        ``"resnet101"``, or ``"small"``, for small pictures, see :class:`ConditionNetwork`.
     reduction : int
         Side in pixels of a cell of the grid: a power of 2; 8 with the ResNet-101.
     width, blocks, kernel, hidden, levels : int
@@ -59,6 +59,9 @@ class PixColor(Colorizer):
         What a cell of the small map holds: ``"mean"``, its pixels' mean chroma, or ``"pixel"``, the chroma of
         one: that at its middle, or right and below of it where the side is even. A mean mixes colors at
         borders. One pixel doesn't, and is the better target where the pictures' chroma has no noise.
+    first_weights : str
+        ``"even"`` or ``"torch"``, see :class:`PixelCNN`. From even ones a short training gets much farther,
+        and a long one no farther.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class PixColor(Colorizer):
         levels: int = 32,
         refinement: int = 32,
         cells: str = "mean",
+        first_weights: str = "even",
     ):
         super().__init__()
         if cells not in CELLS:
@@ -105,10 +109,19 @@ class PixColor(Colorizer):
             "levels": levels,
             "refinement": refinement,
             "cells": cells,
+            "first_weights": first_weights,
         }
         self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
-        self.condition = ConditionNetwork(width, backbone, reduction, pretrained)
-        self.pixelcnn = PixelCNN(width, blocks, kernel, hidden=hidden, levels=levels, condition=width)
+        self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights)
+        self.pixelcnn = PixelCNN(
+            width,
+            blocks,
+            kernel,
+            hidden=hidden,
+            levels=levels,
+            condition=width,
+            first_weights=first_weights,
+        )
         self.refinement = Refinement(refinement)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -284,7 +297,7 @@ class ConditionNetwork(nn.Module):
 
     The ResNet-101 is cut after its third group of blocks, whose stride is replaced by dilation: 1024 features
     at an eighth of the picture's size. Gray is normalized with the mean and the deviation of photographs'
-    gray that pretrained backbones expect.
+    gray that pretrained backbones expect. The small backbone is this course's: four residual blocks.
 
     Parameters
     ----------
@@ -296,12 +309,21 @@ class ConditionNetwork(nn.Module):
         Side of a cell of the grid in pixels.
     pretrained : bool
         Whether the ResNet-101 starts from ImageNet's weights.
+    first_weights : str
+        ``"even"``: the three convolutions keep the size of the features. ``"torch"``: torch's own, which make
+        the condition some ten times smaller.
     """
 
     def __init__(
-        self, width: int = 64, backbone: str = "resnet101", reduction: int = 8, pretrained: bool = False
+        self,
+        width: int = 64,
+        backbone: str = "resnet101",
+        reduction: int = 8,
+        pretrained: bool = False,
+        first_weights: str = "even",
     ):
         super().__init__()
+        check_first_weights(first_weights)
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}")
         if isinstance(reduction, bool) or not isinstance(reduction, int):
@@ -323,11 +345,14 @@ class ConditionNetwork(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
         )
-        for layer in self.adaptation[::2]:  # so that the condition is as large as the features are
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if first_weights == "even":
+            for layer in self.adaptation[::2]:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, gray: Tensor, frozen: bool = False) -> Tensor:
-        """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, width, ceil(H / 8), ceil(W / 8)).
+        """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, width, h, w).
+
+        The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
 
         With ``frozen`` the backbone gets no gradient and its batch norms change nothing.
         """

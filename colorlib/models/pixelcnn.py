@@ -8,6 +8,14 @@ from torch.nn import functional as F
 
 from colorlib.models.losses import sparse_cross_entropy
 
+FIRST_WEIGHTS = ("even", "torch")
+
+
+def check_first_weights(name: str) -> None:
+    """Raise a ValueError for a name that is none of ``FIRST_WEIGHTS``."""
+    if name not in FIRST_WEIGHTS:
+        raise ValueError(f"first_weights must be one of {', '.join(FIRST_WEIGHTS)}; got {name!r}")
+
 
 class PixelCNN(nn.Module):
     """A distribution over small chroma maps: a product of one factor for each value, in raster order.
@@ -34,16 +42,21 @@ class PixelCNN(nn.Module):
         Into how many values each channel of chroma is divided.
     condition : int
         Channels of the condition.
+    first_weights : str
+        ``"even"``: each sum of the vertical stack starts with a variance near one, so that what the rows
+        above hold passes all blocks. ``"torch"``: the smaller ones that torch gives to any convolution.
 
     Raises
     ------
     TypeError, ValueError
-        For a parameter that is not an int or is out of its range.
+        For a parameter of the wrong type or out of its range.
 
     Notes
     -----
     Sources: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", NeurIPS 2016, for the
-    stacks, the gates and the condition; Guadarrama et al., "PixColor", BMVC 2017, Table 2, for the sizes.
+    stacks, the gates and the condition; Guadarrama et al., "PixColor", BMVC 2017, Table 2, for the sizes; the
+    first weights follow He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2, with gates in
+    place of ReLUs.
     """
 
     def __init__(
@@ -55,8 +68,10 @@ class PixelCNN(nn.Module):
         hidden: int = 1024,
         levels: int = 32,
         condition: int = 64,
+        first_weights: str = "even",
     ):
         super().__init__()
+        check_first_weights(first_weights)
         for name, value, least in (
             ("width", width, 2),
             ("blocks", blocks, 0),
@@ -79,13 +94,15 @@ class PixelCNN(nn.Module):
         self.blocks = nn.ModuleList(GatedBlock(width, kernel, condition) for _ in range(blocks))
         self.hidden = RowConv(width, hidden)
         self.to_levels = RowConv(hidden, 2 * levels)
-        self._start()
+        if first_weights == "even":
+            self._start()
 
     def _start(self) -> None:
-        """Draw the first weights so that each sum in the stacks starts with a variance near one.
+        """Draw the first weights so that the vertical stack's sums start with a variance near one.
 
-        A gate leaves a third of what came in, and torch's own first weights take as much again from what
-        they see. Then a quarter of the signal of the rows above passes a block, and nothing passes ten.
+        In the horizontal stack the shortcut lets them grow to a few. With torch's own first weights each gate
+        halves its sums and each sum is 0.58 of what it sees, so little of what is known of the rows above
+        passes a block, and nothing passes ten.
         """
         for layer in (self.first.vertical, self.first.horizontal):
             _draw(layer, CHROMA)
@@ -164,7 +181,10 @@ CHROMA, GATE = 0.2, 0.34
 
 
 def _draw(layer: nn.Conv2d, spread: float, sums: int = 1) -> None:
-    """Draw weights that give outputs of variance 1 / sums from inputs of this root mean square."""
+    """Draw weights that give outputs of variance 1 / sums from inputs of this root mean square.
+
+    Where a mask or padding hides inputs, it is less.
+    """
     nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(sums * layer.weight[0].numel())))
 
 

@@ -233,6 +233,7 @@ _SMALL_PIXCOLOR = {
     "hidden": 128,
     "refinement": 8,
     "cells": "pixel",
+    "first_weights": "even",
 }
 _RECIPES = {
     "patch": {
@@ -390,6 +391,18 @@ _RECIPES = {
             learning_rate=6e-3,
             ema=0.9995,
             precision="bfloat16",
+            checkpoint_every=500,
+            settings={**_SMALL_PIXCOLOR, "first_weights": "torch"},
+        ),
+        # From the weights of "world" on, with other scenes and at a third of the rate.
+        "world-longer": replace(
+            _QUICK,
+            steps=16_000,
+            warmup=500,
+            learning_rate=2e-3,
+            ema=0.9995,
+            precision="bfloat16",
+            seed=1,
             checkpoint_every=500,
             settings=_SMALL_PIXCOLOR,
         ),
