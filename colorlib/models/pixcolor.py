@@ -60,8 +60,8 @@ class PixColor(Colorizer):
         one: that at its middle, or right and below of it where the side is even. A mean mixes colors at
         borders. One pixel doesn't, and is the better target where the pictures' chroma has no noise.
     first_weights : str
-        ``"even"`` or ``"torch"``, see :class:`PixelCNN`. From even ones a short training gets much farther,
-        and a long one no farther.
+        ``"even"`` or ``"torch"``, see :class:`PixelCNN`. From even ones the first thousand steps get
+        much farther; later the lead is gone.
 
     Raises
     ------
