@@ -52,8 +52,9 @@ def build(
     seed : int
         Decides the first weights. Torch's global generator is left as it was.
     start : str or Path, optional
-        Trained weights to begin with instead, see :func:`load`. The model then has their settings; only a
-        rebalancing is measured anew.
+        Trained weights to begin with instead, see :func:`load`. The model then has their settings, with two
+        exceptions: a rebalancing is measured anew, and a larger ``"kernel"`` among the settings widens a
+        PixColor, see :meth:`colorlib.models.PixelCNN.widen`.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def build(
             raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
         if name == "cic" and "mix" in settings:
             model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
+        if name == "pixcolor" and settings.get("kernel", 0) > model.settings["kernel"]:
+            model.widen(settings["kernel"])
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):

@@ -220,6 +220,48 @@ def test_with_even_first_weights_chroma_reaches_the_last_block(settings):
     assert arrived["torch"] < 0.3 ** len(sums)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_widened_network_computes_the_same_and_sees_farther_once_it_has_learned(kernel):
+    model, (chroma, condition) = build(2, kernel), inputs()
+    with torch.no_grad():
+        before = model(chroma, condition)
+        model.widen(5)
+        torch.testing.assert_close(model(chroma, condition), before, atol=1e-12, rtol=1e-12)
+    _, horizontal = stacks(model, condition, 2)
+    assert torch.equal(by_group(jacobian(horizontal, chroma)), past(1 + 2 * (kernel // 2)))
+    # It is what a network built with the larger kernel is, in each layer and in the sampler.
+    large = build(2, 5, seed=1)
+    large.load_state_dict(model.state_dict())
+    assert repr(large) == repr(model)
+    for network in (model, large):
+        for parameter in network.parameters():
+            generator = torch.Generator().manual_seed(0)
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.data += 0.1 * noise
+    assert torch.equal(model(chroma, condition), large(chroma, condition))
+    assert torch.equal(by_group(jacobian(horizontal, chroma)), past(5))
+    drawn = [
+        sample(network, condition[:2], 2, torch.Generator().manual_seed(0)) for network in (model, large)
+    ]
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize(
+    "kernel, error, message",
+    [
+        (4, ValueError, "kernel must be odd, got 4"),
+        (3, ValueError, "kernel must be at least the old one, 5; got 3"),
+        (7.0, TypeError, "kernel must be an int, got 7.0"),
+    ],
+)
+def test_a_kernel_that_is_no_wider_is_refused(kernel, error, message):
+    model = build(1, 5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(error, match=message):
+        model.widen(kernel)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_levels_and_values():
     model = build(0)
     assert model.values(torch.arange(3)).tolist() == [-1, 0, 1]

@@ -84,6 +84,24 @@ def test_training_can_begin_with_trained_weights(tmp_path):
         zoo.build("regression", world, start=path)
 
 
+def test_a_larger_kernel_widens_the_weights_that_training_begins_with(tmp_path):
+    world = World(16)
+    first = zoo.build("pixcolor", world, {**SMALL["pixcolor"], "kernel": 3}, seed=1)
+    path = zoo.save(first, tmp_path / "w.safetensors")
+    old = zoo.load(path)
+    for asked, kernel in (({}, 3), ({"kernel": 1}, 3), ({"kernel": 5}, 5)):
+        begun = zoo.build("pixcolor", world, asked, start=path)
+        again = zoo.load(zoo.save(begun, tmp_path / "again.safetensors"))
+        gray = rgb_to_gray(world.batch([0, 1]).rgb)
+        for model in (begun, again):
+            assert model.settings["kernel"] == kernel
+            assert model.pixelcnn.blocks[0].vertical.kernel_size == (kernel // 2 + 1, kernel)
+            chroma = model.pixelcnn.values(model.levels(world.batch([0, 1]).rgb))
+            torch.testing.assert_close(
+                model.eval().log_prob(gray, chroma), old.log_prob(gray, chroma), rtol=1e-5, atol=1e-4
+            )
+
+
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path):
     world = World(16)
     model = zoo.build("cic", world, SMALL["cic"])

@@ -142,6 +142,11 @@ class PixColor(Colorizer):
 
     # Training.
 
+    def widen(self, kernel: int) -> None:
+        """Let the PixelCNN's blocks see farther without changing what it computes, see `PixelCNN.widen`."""
+        self.pixelcnn.widen(kernel)
+        self.settings["kernel"] = kernel
+
     def players(self) -> dict[str, tuple]:
         """Give the two who learn side by side, see :class:`colorlib.training.Player`."""
         # The trainer takes plain tuples; its room may use this one, and not the other way.

@@ -1,5 +1,7 @@
 """A conditional gated PixelCNN over two channels of chroma: each value given all that came before it."""
 
+from __future__ import annotations
+
 import math
 
 import torch
@@ -113,6 +115,41 @@ class PixelCNN(nn.Module):
                 _draw(layer, 1, sums=3)
             _draw(block.out, GATE)
 
+    def widen(self, kernel: int) -> None:
+        """Let the blocks see farther: enlarge their kernels in place, with zeros around the weights.
+
+        At first nothing changes: the same input gives the same logits. Training goes on from there, and the
+        zeros learn. An optimizer made before must be made anew, for the weights are new tensors.
+
+        Parameters
+        ----------
+        kernel : int
+            The new side of the blocks' masked kernels, odd, not smaller than the old one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a kernel that is no odd whole number, or smaller than the old one.
+
+        Notes
+        -----
+        Source: Chen, Goodfellow, Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016,
+        for the idea of a larger network that starts as the same function.
+        """
+        if isinstance(kernel, bool) or not isinstance(kernel, int):
+            raise TypeError(f"kernel must be an int, got {kernel!r}")
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}")
+        for block in self.blocks:
+            old = 2 * block.vertical.reach + 1
+            if kernel < old:
+                raise ValueError(f"kernel must be at least the old one, {old}; got {kernel}")
+            more = (kernel - old) // 2
+            # The pixel itself stands in the last row's middle here, and in the last column there.
+            _enlarge(block.vertical, (more, more, more, 0))
+            _enlarge(block.horizontal, (more, 0, 0, 0))
+            block.horizontal.mask = F.pad(block.horizontal.mask, (more, 0), value=1.0)
+
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
 
@@ -186,6 +223,13 @@ def _draw(layer: nn.Conv2d, spread: float, sums: int = 1) -> None:
     Where a mask or padding hides inputs, it is less.
     """
     nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(sums * layer.weight[0].numel())))
+
+
+def _enlarge(layer: RowsAboveConv | RowConv, margin: tuple[int, int, int, int]) -> None:
+    """Put zeros around a layer's weights: so many columns left and right, rows above and below."""
+    layer.weight = nn.Parameter(F.pad(layer.weight.detach(), margin))
+    layer.kernel_size = tuple(layer.weight.shape[2:])
+    layer.reach += margin[0]
 
 
 class FirstLayer(nn.Module):
