@@ -97,7 +97,8 @@ def train(
         if weights is not None:
             if weights.suffix != ".safetensors":
                 raise ValueError(f"--weights must end in .safetensors; got {weights.name!r}")
-            if start is not None and weights.resolve() == Path(start).resolve():
+            started_from = (Path(start), zoo.WEIGHTS / f"{start}.safetensors") if start is not None else ()
+            if weights.resolve() in (path.resolve() for path in started_from):
                 raise ValueError(f"--weights would replace {start}, which --start names; give another name")
             weights.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
         pictures = _data(data, settings.size, settings.colorful)

@@ -78,7 +78,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     assert result.exit_code == 0 and "left gray" in result.output, result.output
 
 
-def test_weights_that_started_from_others_keep_both_curves(short, tmp_path):
+def test_weights_that_started_from_others_keep_both_curves(short, tmp_path, monkeypatch):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     assert run("train", "patch", "--out", tmp_path / "a", "--weights", first).exit_code == 0
     for start, name in ((first, "b"), (tmp_path / "a", "c")):  # from a file, and from a run's folder
@@ -93,8 +93,10 @@ def test_weights_that_started_from_others_keep_both_curves(short, tmp_path):
     result = run("train", "patch", "--out", tmp_path / "d", "--start", tmp_path / "a", "--weights", second)
     assert result.exit_code == 0 and len(zoo.history(second)) == len(own), result.output
     saved = first.read_bytes()
-    result = run("train", "patch", "--out", tmp_path / "e", "--start", first, "--weights", first)
-    assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)  # as if the first weights came with the library
+    for start in (first, "first"):
+        result = run("train", "patch", "--out", tmp_path / "e", "--start", start, "--weights", first)
+        assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
 
 
 def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch):
