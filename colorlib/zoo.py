@@ -53,27 +53,30 @@ def build(
         Decides the first weights. Torch's global generator is left as it was.
     start : str or Path, optional
         Trained weights to begin with instead, see :func:`load`. The model then has their settings, with two
-        exceptions: a rebalancing is measured anew, and a larger ``"kernel"`` among the settings widens a
-        PixColor, see :meth:`colorlib.models.PixelCNN.widen`.
+        exceptions: a rebalancing is measured anew, and a PixColor grows where the settings have a larger
+        ``"kernel"`` or its first heads of ``"attention"``, see :class:`colorlib.models.PixelCNN`, `widen` and
+        `attend`.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
     ValueError
-        For an unknown name, or weights of another model.
+        For an unknown name, weights of another model, or more attention for a model that has some.
     """
     settings = dict(settings or {})
     if name not in MODELS:
         raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     if start is not None:
-        model = load(start)
-        if type(model) is not MODELS[name]:
-            raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
-        if name == "cic" and "mix" in settings:
-            model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
-        if name == "pixcolor" and settings.get("kernel", 0) > model.settings["kernel"]:
-            model.widen(settings["kernel"])
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = load(start)
+            if type(model) is not MODELS[name]:
+                raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
+            if name == "cic" and "mix" in settings:
+                model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
+            if name == "pixcolor":
+                _grow(model, settings)
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):
@@ -87,6 +90,14 @@ def build(
         if name == "cic" and "mix" in settings:
             return CIC(smooth_prior(bin_prior(_colors(data))), **settings)
         return MODELS[name](**settings)
+
+
+def _grow(model: PixColor, settings: dict) -> None:
+    """Give trained weights the larger kernels and the attention of some settings."""
+    if settings.get("kernel", 0) > model.settings["kernel"]:
+        model.widen(settings["kernel"])
+    if settings.get("attention", 0) > model.settings["attention"]:
+        model.attend(settings["attention"])
 
 
 def _colors(data: Data) -> Tensor:

@@ -22,10 +22,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def build(blocks, kernel=3, first_kernel=3, seed=0):
+def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)
-    model = PixelCNN(8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2).double()
+    model = PixelCNN(
+        8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, attention=attention
+    ).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.2 / math.sqrt(parameter[0].numel()))
     return model
@@ -96,11 +98,13 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
         assert torch.equal(by_group(jacobian(vertical, chroma)), past(reach, own_row=False))
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(depth):
-    model, (chroma, condition) = build(depth), inputs()
+@pytest.mark.parametrize("depth, attention", [(0, 0), (1, 0), (2, 0), (3, 0), (1, 2), (2, 1)])
+def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(depth, attention):
+    model, (chroma, condition) = build(depth, attention=attention), inputs()
     rows = jacobian(scores(model, condition), chroma)
-    assert torch.equal(by_group(rows), past(1 + depth))
+    # Attention sees the whole past, however far.
+    wanted = past(max(HEIGHT, WIDTH) if attention else 1 + depth)
+    assert torch.equal(by_group(rows), wanted)
 
     # The sampler's tensors are overwritten as it goes, so its derivatives are taken by differences: one
     # batch has every input of the first picture moved up, and every one moved down.
@@ -112,7 +116,7 @@ def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivati
     differences = ((up - down) / (2 * step)).view(2, PLACES, 6, PLACES).permute(2, 3, 0, 1)
     torch.testing.assert_close(differences, rows[0], atol=1e-7, rtol=1e-6)
     # What the sampler must not see moves its scores by rounding at most: it never reads it.
-    seen = past(1 + depth).repeat_interleave(3, 0)
+    seen = wanted.repeat_interleave(3, 0)
     assert differences[~seen].abs().max() < 1e-9
 
 
@@ -249,8 +253,9 @@ def test_a_widened_network_computes_the_same_and_sees_farther_once_it_has_learne
 @pytest.mark.parametrize(
     "kernel, error, message",
     [
-        (4, ValueError, "kernel must be odd, got 4"),
+        (4, ValueError, "kernel must be odd and above 0, got 4"),
         (3, ValueError, "kernel must be at least the old one, 5; got 3"),
+        (-5, ValueError, "kernel must be odd and above 0, got -5"),
         (7.0, TypeError, "kernel must be an int, got 7.0"),
     ],
 )
@@ -260,6 +265,66 @@ def test_a_kernel_that_is_no_wider_is_refused(kernel, error, message):
     with pytest.raises(error, match=message):
         model.widen(kernel)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_attention_recalls_a_weighted_mean_of_the_past():
+    """Against the formula, pixel by pixel and head by head."""
+    model, (chroma, condition) = build(0, attention=2), inputs(count=2)
+    recall = model.recall
+    got = recall(chroma, condition)
+    query, key, value, out = (
+        layer.weight[:, :, 0, 0] for layer in (recall.query, recall.key, recall.value, recall.out)
+    )
+    for picture, y, x in ((0, 0, 0), (0, 0, 3), (1, 4, 0), (1, 6, 8)):
+        recalled = []
+        for head, slope in enumerate((2.0**-4, 2.0**-8)):
+            own = slice(4 * head, 4 * head + 4)
+            weights, values = [1.0], [torch.zeros(4, dtype=torch.float64)]  # the empty pixel
+            for place in range(y * WIDTH + x):
+                row, column = divmod(place, WIDTH)
+                score = (query @ condition[picture, :, y, x])[own] @ (
+                    key @ condition[picture, :, row, column]
+                )[own]
+                score = score / 2 - slope * math.hypot(y - row, x - column)
+                sums = torch.cat([chroma[picture, :, row, column], condition[picture, :, row, column]])
+                sums = value @ sums + recall.value.bias
+                weights.append(score.exp().item())
+                values.append((torch.tanh(sums[:8]) * torch.sigmoid(sums[8:]))[own])
+            weights = torch.tensor(weights, dtype=torch.float64)
+            recalled.append((weights / weights.sum()) @ torch.stack(values))
+        torch.testing.assert_close(got[picture, :, y, x], out @ torch.cat(recalled))
+
+
+def test_a_network_given_attention_computes_the_same_until_it_learns():
+    model, (chroma, condition) = build(2), inputs(count=2)
+    with torch.no_grad():
+        before = model(chroma, condition)
+        model.attend(0)
+        assert model.recall is None
+        model.attend(2)
+        assert torch.equal(model(chroma, condition), before)
+        nn.init.normal_(model.recall.out.weight)
+        assert not torch.allclose(model(chroma, condition), before)
+    large = build(2, seed=1, attention=2)
+    large.load_state_dict(model.state_dict())
+    assert torch.equal(large(chroma, condition), model(chroma, condition))
+    with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
+        model.attend(4)
+    with pytest.raises(ValueError, match="must divide the width, 8; got 3 heads"):
+        build(2).attend(3)
+    for heads, error in ((2.0, TypeError), (True, TypeError), ("2", TypeError), (-1, ValueError)):
+        with pytest.raises(error, match=f"attention must be .*got {heads!r}"):
+            model.attend(heads)
+    assert large(chroma[:0], condition[:0]).shape == (0, 2, 3, HEIGHT, WIDTH)
+
+
+def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
+    model, (chroma, condition) = build(1, attention=2), inputs()
+    whole = past(max(HEIGHT, WIDTH))
+    assert torch.equal(by_group(jacobian(scores(model, condition), chroma)), whole)
+    tril = torch.Tensor.tril
+    monkeypatch.setattr(torch.Tensor, "tril", lambda x, diagonal=0: tril(x, diagonal + 1))
+    assert not torch.equal(by_group(jacobian(scores(model, condition), chroma)), whole)
 
 
 def test_levels_and_values():
@@ -325,6 +390,8 @@ def test_of_two_colors_it_draws_one_for_the_whole_map():
         ({"blocks": -1}, ValueError, "blocks must be at least 0, got -1"),
         ({"blocks": 1.0}, TypeError, "blocks must be an int, got 1.0"),
         ({"first_weights": "large"}, ValueError, "must be one of even, torch; got 'large'"),
+        ({"attention": -1}, ValueError, "attention must be at least 0, got -1"),
+        ({"attention": 7}, ValueError, "attention must divide the width, 64; got 7 heads"),
     ],
 )
 def test_bad_parameters_are_named(settings, error, message):

@@ -45,6 +45,9 @@ SHAPES = [  # size of the map, images, samples, settings of the network
     ((5, 3), 2, 1, {"width": 6, "levels": 32, "hidden": 10}),
     ((3, 4), 2, 2, {"blocks": 0}),
     ((3, 4), 2, 2, {"blocks": 1, "kernel": 1, "first_kernel": 3}),
+    ((1, 1), 2, 2, {"attention": 1}),
+    ((4, 5), 3, 2, {"attention": 4, "kernel": 3}),
+    ((2, 6), 2, 3, {"attention": 2, "blocks": 0}),
 ]
 
 
@@ -129,8 +132,9 @@ def test_images_and_samples_have_their_own_chance_and_condition():
         assert torch.equal(alone[0, 0], cold[0, place])
 
 
-def test_known_levels_stay_and_the_rest_takes_note_of_them():
-    model, given = build(), condition(4, 5, batch=2)
+@pytest.mark.parametrize("attention", [0, 2])
+def test_known_levels_stay_and_the_rest_takes_note_of_them(attention):
+    model, given = build(attention=attention), condition(4, 5, batch=2)
     known = torch.randint(5, (2, 2, 4, 5), generator=chance(3))
     mask = torch.rand(2, 1, 4, 5, generator=chance(4)) < 0.4
     hidden = known.masked_fill(~mask, -7)  # elsewhere nobody looks
@@ -166,6 +170,15 @@ def test_progress_is_told_and_can_stop(sampler):
 
     with pytest.raises(KeyboardInterrupt):
         sampler(model, given, progress=fail)
+
+
+@pytest.mark.parametrize("attention", [0, 2])
+def test_it_draws_the_same_inside_autocast(attention):
+    model = build(dtype=torch.float32, attention=attention)
+    given = condition(4, 5, batch=2, dtype=torch.float32)
+    outside = sample(model, given, 3, chance())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sample(model, given, 3, chance()), outside)
 
 
 def test_what_is_drawn_can_be_learned_from():

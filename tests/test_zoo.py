@@ -84,22 +84,41 @@ def test_training_can_begin_with_trained_weights(tmp_path):
         zoo.build("regression", world, start=path)
 
 
-def test_a_larger_kernel_widens_the_weights_that_training_begins_with(tmp_path):
+def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
     world = World(16)
     first = zoo.build("pixcolor", world, {**SMALL["pixcolor"], "kernel": 3}, seed=1)
     path = zoo.save(first, tmp_path / "w.safetensors")
     old = zoo.load(path)
-    for asked, kernel in (({}, 3), ({"kernel": 1}, 3), ({"kernel": 5}, 5)):
-        begun = zoo.build("pixcolor", world, asked, start=path)
+    for asked, kernel in (({}, 3), ({"kernel": 1}, 3), ({"kernel": 5, "attention": 2}, 5)):
+        before = torch.get_rng_state()
+        begun = zoo.build("pixcolor", world, asked, seed=1, start=path)
+        assert torch.equal(torch.get_rng_state(), before)
+        twin = zoo.build("pixcolor", world, asked, seed=1, start=path)
+        assert all(torch.equal(p, q) for p, q in zip(begun.parameters(), twin.parameters(), strict=True))
+        gray, rgb = rgb_to_gray(world.batch([0, 1]).rgb), world.batch([0, 1]).rgb
+        chroma = old.pixelcnn.values(old.levels(rgb))
+        torch.testing.assert_close(
+            begun.eval().log_prob(gray, chroma), old.log_prob(gray, chroma), rtol=1e-5, atol=1e-4
+        )
+        if begun.pixelcnn.recall is not None:
+            torch.nn.init.normal_(
+                begun.pixelcnn.recall.out.weight, std=5
+            )  # so that a loss of it would be noticed
         again = zoo.load(zoo.save(begun, tmp_path / "again.safetensors"))
-        gray = rgb_to_gray(world.batch([0, 1]).rgb)
         for model in (begun, again):
             assert model.settings["kernel"] == kernel
+            assert model.settings["attention"] == asked.get("attention", 0)
             assert model.pixelcnn.blocks[0].vertical.kernel_size == (kernel // 2 + 1, kernel)
-            chroma = model.pixelcnn.values(model.levels(world.batch([0, 1]).rgb))
-            torch.testing.assert_close(
-                model.eval().log_prob(gray, chroma), old.log_prob(gray, chroma), rtol=1e-5, atol=1e-4
-            )
+        torch.testing.assert_close(
+            again.log_prob(gray, chroma), begun.log_prob(gray, chroma), rtol=1e-3, atol=0.1
+        )
+        apart = [
+            (model.log_prob(gray, chroma) - old.log_prob(gray, chroma)).abs().max()
+            for model in (begun, again)
+        ]
+        assert all((x > 0.5) == (begun.pixelcnn.recall is not None) for x in apart), apart
+    with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
+        zoo.build("pixcolor", world, {"attention": 4}, start=tmp_path / "again.safetensors")
 
 
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path):

@@ -62,6 +62,8 @@ class PixColor(Colorizer):
     first_weights : str
         ``"even"`` or ``"torch"``, see :class:`PixelCNN`. From even ones the first thousand steps get
         much farther; later the lead is gone.
+    attention : int
+        See :class:`PixelCNN`; the published network has none.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class PixColor(Colorizer):
         refinement: int = 32,
         cells: str = "mean",
         first_weights: str = "even",
+        attention: int = 0,
     ):
         super().__init__()
         if cells not in CELLS:
@@ -110,6 +113,7 @@ class PixColor(Colorizer):
             "refinement": refinement,
             "cells": cells,
             "first_weights": first_weights,
+            "attention": attention,
         }
         self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
         self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights)
@@ -121,6 +125,7 @@ class PixColor(Colorizer):
             levels=levels,
             condition=width,
             first_weights=first_weights,
+            attention=attention,
         )
         self.refinement = Refinement(refinement)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -146,6 +151,11 @@ class PixColor(Colorizer):
         """Let the PixelCNN's blocks see farther without changing what it computes, see `PixelCNN.widen`."""
         self.pixelcnn.widen(kernel)
         self.settings["kernel"] = kernel
+
+    def attend(self, heads: int) -> None:
+        """Give the PixelCNN attention without changing what it computes, see `PixelCNN.attend`."""
+        self.pixelcnn.attend(heads)
+        self.settings["attention"] += heads  # of two calls at most one is not 0
 
     def players(self) -> dict[str, tuple]:
         """Give the two who learn side by side, see :class:`colorlib.training.Player`."""

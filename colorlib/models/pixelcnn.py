@@ -47,6 +47,8 @@ class PixelCNN(nn.Module):
     first_weights : str
         ``"even"``: each sum of the vertical stack starts with a variance near one, so that what the rows
         above hold passes all blocks. ``"torch"``: the smaller ones that torch gives to any convolution.
+    attention : int
+        Heads of attention, see :class:`Recall`. With 0, the published network, there is none.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class PixelCNN(nn.Module):
         levels: int = 32,
         condition: int = 64,
         first_weights: str = "even",
+        attention: int = 0,
     ):
         super().__init__()
         check_first_weights(first_weights)
@@ -82,6 +85,7 @@ class PixelCNN(nn.Module):
             ("hidden", hidden, 2),
             ("levels", levels, 2),
             ("condition", condition, 1),
+            ("attention", attention, 0),
         ):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, got {value!r}")
@@ -98,6 +102,8 @@ class PixelCNN(nn.Module):
         self.to_levels = RowConv(hidden, 2 * levels)
         if first_weights == "even":
             self._start()
+        self.recall = None
+        self.attend(attention)
 
     def _start(self) -> None:
         """Draw the first weights so that the vertical stack's sums start with a variance near one.
@@ -138,8 +144,8 @@ class PixelCNN(nn.Module):
         """
         if isinstance(kernel, bool) or not isinstance(kernel, int):
             raise TypeError(f"kernel must be an int, got {kernel!r}")
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {kernel}")
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd and above 0, got {kernel}")
         for block in self.blocks:
             old = 2 * block.vertical.reach + 1
             if kernel < old:
@@ -149,6 +155,28 @@ class PixelCNN(nn.Module):
             _enlarge(block.vertical, (more, more, more, 0))
             _enlarge(block.horizontal, (more, 0, 0, 0))
             block.horizontal.mask = F.pad(block.horizontal.mask, (more, 0), value=1.0)
+
+    def attend(self, heads: int) -> None:
+        """Give a network without attention so many heads of it, in place, see :class:`Recall`; 0 adds none.
+
+        At first nothing changes, for the last weights of the new part are zero. As after :meth:`widen`, an
+        optimizer must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For heads that are no whole number of 0 or more or don't divide the width, or where there is
+            attention already.
+        """
+        if isinstance(heads, bool) or not isinstance(heads, int):
+            raise TypeError(f"attention must be an int, got {heads!r}")
+        if heads < 0:
+            raise ValueError(f"attention must be at least 0, got {heads}")
+        if not heads:
+            return
+        if self.recall is not None:
+            raise ValueError(f"there are {self.recall.heads} heads of attention already; got {heads} more")
+        self.recall = Recall(self.hidden.in_channels, self.condition, heads).to(self.hidden.weight)
 
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
@@ -166,6 +194,8 @@ class PixelCNN(nn.Module):
             Logits, (B, 2, levels, h, w): Cr's first, then Cb's.
         """
         vertical, horizontal = self.first(chroma)
+        if self.recall is not None:
+            horizontal = horizontal + self.recall(chroma, condition)
         for block in self.blocks:
             vertical, horizontal = block(vertical, horizontal, condition)
         scores = self.to_levels(F.relu(self.hidden(F.relu(horizontal))))
@@ -227,7 +257,7 @@ def _draw(layer: nn.Conv2d, spread: float, sums: int = 1) -> None:
 
 def _enlarge(layer: RowsAboveConv | RowConv, margin: tuple[int, int, int, int]) -> None:
     """Put zeros around a layer's weights: so many columns left and right, rows above and below."""
-    layer.weight = nn.Parameter(F.pad(layer.weight.detach(), margin))
+    layer.weight = nn.Parameter(F.pad(layer.weight.detach(), margin), layer.weight.requires_grad)
     layer.kernel_size = tuple(layer.weight.shape[2:])
     layer.reach += margin[0]
 
@@ -244,6 +274,75 @@ class FirstLayer(nn.Module):
         """Start the two stacks: chroma (B, 2, h, w) to vertical and horizontal, (B, width, h, w) each."""
         above = self.vertical(x)
         return above, above + self.horizontal(x)
+
+
+class Recall(nn.Module):
+    """Attention: each pixel recalls the chroma of earlier pixels where the picture says similar things.
+
+    What is recalled is a weighted mean over the earlier pixels of a gate of their chroma and condition,
+    through a last linear layer, which starts at zero. The weights are a softmax of scores: the product of the
+    pixel's query and the earlier pixel's key, divided by the root of their length, less their distance times
+    a slope. Queries and keys are made of the condition alone. Head k of n, counted from 1, has the slope
+    2 ** (-8 k / n) for a pixel of distance. Beside the earlier pixels stands an empty one, with a score of 0
+    and nothing to recall.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the horizontal stack, to which what is recalled is added.
+    condition : int
+        Channels of the condition.
+    heads : int
+        Into how many independent parts the width is divided.
+
+    Raises
+    ------
+    ValueError
+        If the heads don't divide the width.
+
+    Notes
+    -----
+    Sources: Chen, Mishra, Rohaninejad, Abbeel, "PixelSNAIL: An Improved Autoregressive Generative Model",
+    ICML 2018, for attention beside masked convolutions; Press, Smith, Lewis, "Train Short, Test Long", ICLR
+    2022, for the slopes. The published PixColor has none. That the condition alone makes queries and keys,
+    and the empty pixel, are this library's choice.
+    """
+
+    def __init__(self, width: int, condition: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"attention must divide the width, {width}; got {heads} heads")
+        self.heads = heads
+        self.query = nn.Conv2d(condition, width, 1, bias=False)
+        self.key = nn.Conv2d(condition, width, 1, bias=False)
+        self.value = nn.Conv2d(2 + condition, 2 * width, 1)
+        self.out = nn.Conv2d(width, width, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
+        """Give what each pixel recalls: chroma (B, 2, h, w) and the condition to (B, width, h, w)."""
+        height, width = chroma.shape[-2:]
+        queries, keys = (self.split(layer(condition)) for layer in (self.query, self.key))
+        values = self.split(gate(self.value(torch.cat([chroma, condition], 1))))
+        bias = self.bias(height, width)
+        past = torch.ones(bias.shape[1:], dtype=torch.bool, device=bias.device).tril(-1)
+        bias = bias.masked_fill(~past, -torch.inf)
+        # The empty pixel: a key and a value of zeros.
+        keys, values, bias = (F.pad(keys, (0, 0, 0, 1)), F.pad(values, (0, 0, 0, 1)), F.pad(bias, (0, 1)))
+        recalled = F.scaled_dot_product_attention(queries, keys, values, bias.to(queries)[None])
+        return self.out(recalled.transpose(2, 3).flatten(1, 2).unflatten(2, (height, width)))
+
+    def split(self, x: Tensor) -> Tensor:
+        """Split channels into heads, (B, width, h, w) to (B, heads, h * w, width / heads)."""
+        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
+
+    def bias(self, height: int, width: int, pixels: slice = slice(None)) -> Tensor:
+        """Give what distance adds to the scores of some pixels by all, (heads, pixels, h * w)."""
+        like = {"device": self.out.weight.device, "dtype": self.out.weight.dtype}
+        index = torch.arange(height * width, device=like["device"])
+        down, right = ((at[pixels, None] - at).to(**like) for at in (index // width, index % width))
+        slopes = 2 ** (-8 * torch.arange(1, self.heads + 1, **like) / self.heads)
+        return -slopes[:, None, None] * torch.hypot(down, right)
 
 
 class GatedBlock(nn.Module):

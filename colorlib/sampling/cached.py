@@ -4,6 +4,7 @@ A value drawn at one place changes nothing above it or to its left. So
 
 - the condition enters once for an image, and all samples of the image share it;
 - the vertical stack runs once for a row, on the rows that it can still see;
+- attention, where the network has it, runs once for a pixel, with keys and values that are kept;
 - the horizontal stack runs once for a value, on the pixels to the left that it can still see, as products of
   small matrices. The channels of Cr wait for nothing of their own pixel and go first. Cb's follow when Cr is
   drawn. Neither pass computes the other's channels.
@@ -79,8 +80,8 @@ def sample(
     """
     task = check(pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress)
     levels = torch.full_like(task.known, pixelcnn.levels // 2)  # no inference tensor, unlike those below
-    with torch.inference_mode():
-        pixel, rows = _Pixel(pixelcnn, task), _Rows(pixelcnn, task)
+    with torch.inference_mode(), torch.autocast(condition.device.type, enabled=False):
+        pixel, rows, memory = _Pixel(pixelcnn, task), _Rows(pixelcnn, task), _Memory(pixelcnn, task)
 
         def step():
             for channel in range(2):
@@ -94,9 +95,10 @@ def sample(
             pixel.reset()
             noise = task.noise().unbind()
             for column in range(levels.shape[-1]):
-                pixel.load(rows, row, column, noise[column])
+                pixel.load(rows, memory, row, column, noise[column])
                 step()
                 levels[:, :, row, column] = pixel.levels
+                memory.take(pixel.values[pixel.levels])
             rows.end(pixel.values[levels[:, :, row]])
             report(progress, row, levels.unflatten(0, (samples, -1)))
     return levels.unflatten(0, (samples, -1))
@@ -123,17 +125,18 @@ def cached_logits(pixelcnn, condition: Tensor, chroma: Tensor) -> Tensor:
         )
     chroma = chroma.to(condition)
     out = chroma.new_empty(len(chroma), 2, pixelcnn.levels, *chroma.shape[-2:])
-    with torch.inference_mode():
-        pixel, rows = _Pixel(pixelcnn, task), _Rows(pixelcnn, task)
+    with torch.inference_mode(), torch.autocast(condition.device.type, enabled=False):
+        pixel, rows, memory = _Pixel(pixelcnn, task), _Rows(pixelcnn, task), _Memory(pixelcnn, task)
         for row in range(chroma.shape[-2]):
             rows.begin(row)
             pixel.reset()
             for column in range(chroma.shape[-1]):
-                pixel.load(rows, row, column)
+                pixel.load(rows, memory, row, column)
                 for channel in range(2):
                     out[:, channel, :, row, column] = pixel.logits(channel)
                     pixel.put(channel, chroma[:, channel, row, column])
                 pixel.move_on()
+                memory.take(chroma[:, :, row, column])
             rows.end(chroma[:, :, row])
     return out
 
@@ -229,6 +232,53 @@ class _Rows:
         reach = self.first.reach
         self.past[:, :, :-1] = self.past[:, :, 1:].clone()
         self.past[:, :, -1, reach : reach + self.columns] = values
+
+
+class _Memory:
+    """Attention, see `colorlib.models.pixelcnn.Recall`: keys of all pixels, values of those drawn so far.
+
+    It is no part of the CUDA graph, since it grows from pixel to pixel.
+    """
+
+    def __init__(self, pixelcnn, task: Task):
+        self.recall = recall = pixelcnn.recall
+        if recall is None:
+            return
+        images, _, height, width = task.condition.shape
+        self.samples, self.done = task.samples, 0
+        queries, keys = (recall.split(layer(task.condition)) for layer in (recall.query, recall.key))
+        self.queries = queries * queries.shape[-1] ** -0.5
+        self.keys = keys.transpose(2, 3).contiguous()  # (B, heads, width / heads, h * w)
+        self.size = height, width
+        # A pixel's value is made of its condition, known from the start, and of its chroma.
+        weight, self.features = recall.value.weight, recall.out.in_channels
+        terms = torch.nn.functional.conv2d(task.condition, weight[:, 2:], recall.value.bias)
+        self.terms = terms.flatten(2).permute(2, 0, 1).contiguous()  # (h * w, B, 2 width)
+        self.from_chroma = weight[:, :2, 0, 0].T.contiguous()
+        self.values = queries.new_zeros(self.samples, images, recall.heads, height * width, queries.shape[-1])
+        self.out = recall.out.weight[:, :, 0, 0].T.contiguous()
+
+    def add_to(self, top: Tensor) -> None:
+        """Add what the next pixel recalls to what its horizontal stack starts from, (N, width)."""
+        if self.recall is None or not self.done:
+            return
+        # One image's samples see the same picture, so they share the weights of what is recalled.
+        scores = (self.queries[:, :, None, self.done] @ self.keys[..., : self.done])[:, :, 0]
+        bias = self.recall.bias(*self.size, slice(self.done, self.done + 1))[:, 0, : self.done]
+        scores = torch.nn.functional.pad(scores + bias, (0, 1))
+        weights = scores.softmax(2)[:, :, :-1]  # without the empty pixel, whose score is 0
+        weights = weights.expand(self.samples, -1, -1, -1).flatten(0, 2)[:, None]
+        recalled = torch.bmm(weights, self.values.flatten(0, 2)[:, : self.done])
+        top.addmm_(recalled.view(len(top), -1), self.out)
+
+    def take(self, chroma: Tensor) -> None:
+        """Take in the chroma of the pixel just drawn, (N, 2)."""
+        if self.recall is None:
+            return
+        sums = (chroma @ self.from_chroma).unflatten(0, (self.samples, -1)) + self.terms[self.done]
+        gates = torch.tanh(sums[..., : self.features]) * torch.sigmoid(sums[..., self.features :])
+        self.values[:, :, :, self.done] = gates.unflatten(2, (self.recall.heads, -1))
+        self.done += 1
 
 
 class _Pixel:
@@ -365,7 +415,7 @@ class _Pixel:
         self.past.zero_()
         self.chroma.zero_()
 
-    def load(self, rows: _Rows, row: int, column: int, noise: Tensor | None = None) -> None:
+    def load(self, rows: _Rows, memory: _Memory, row: int, column: int, noise: Tensor | None = None) -> None:
         """Take in what is known of a pixel before its turn."""
         if noise is not None:
             self.noise.copy_(noise)
@@ -373,6 +423,7 @@ class _Pixel:
             self.known.copy_(self.task.known[:, :, row, column])
             self.given.copy_(self.task.given[:, :, row, column])
         self.top.copy_(rows.top[:, column])
+        memory.add_to(self.top)
         if self.depth:
             self.addends.copy_(rows.addends[:, :, column])
 
