@@ -246,30 +246,31 @@ class _Memory:
             return
         images, _, height, width = task.condition.shape
         self.samples, self.done = task.samples, 0
-        queries, keys = (recall.split(layer(task.condition)) for layer in (recall.query, recall.key))
+        queries, self.keys = (
+            recall.split(layer(task.condition)).contiguous() for layer in (recall.query, recall.key)
+        )
         self.queries = queries * queries.shape[-1] ** -0.5
-        self.keys = keys.transpose(2, 3).contiguous()  # (B, heads, width / heads, h * w)
         self.size = height, width
         # A pixel's value is made of its condition, known from the start, and of its chroma.
         weight, self.features = recall.value.weight, recall.out.in_channels
         terms = torch.nn.functional.conv2d(task.condition, weight[:, 2:], recall.value.bias)
         self.terms = terms.flatten(2).permute(2, 0, 1).contiguous()  # (h * w, B, 2 width)
         self.from_chroma = weight[:, :2, 0, 0].T.contiguous()
-        self.values = queries.new_zeros(self.samples, images, recall.heads, height * width, queries.shape[-1])
+        # Samples lie side by side: an image's samples see the same picture, and share the weights.
+        self.values = queries.new_zeros(images, recall.heads, height * width, task.samples, queries.shape[-1])
         self.out = recall.out.weight[:, :, 0, 0].T.contiguous()
 
     def add_to(self, top: Tensor) -> None:
         """Add what the next pixel recalls to what its horizontal stack starts from, (N, width)."""
         if self.recall is None or not self.done:
             return
-        # One image's samples see the same picture, so they share the weights of what is recalled.
-        scores = (self.queries[:, :, None, self.done] @ self.keys[..., : self.done])[:, :, 0]
+        scores = (self.keys[:, :, : self.done] @ self.queries[:, :, self.done, :, None])[..., 0]
         bias = self.recall.bias(*self.size, slice(self.done, self.done + 1))[:, 0, : self.done]
         scores = torch.nn.functional.pad(scores + bias, (0, 1))
         weights = scores.softmax(2)[:, :, :-1]  # without the empty pixel, whose score is 0
-        weights = weights.expand(self.samples, -1, -1, -1).flatten(0, 2)[:, None]
-        recalled = torch.bmm(weights, self.values.flatten(0, 2)[:, : self.done])
-        top.addmm_(recalled.view(len(top), -1), self.out)
+        recalled = weights[:, :, None] @ self.values[:, :, : self.done].flatten(3)
+        recalled = recalled.view(*recalled.shape[:2], self.samples, -1).permute(2, 0, 1, 3)
+        top.addmm_(recalled.flatten(0, 1).flatten(1), self.out)
 
     def take(self, chroma: Tensor) -> None:
         """Take in the chroma of the pixel just drawn, (N, 2)."""
@@ -277,7 +278,7 @@ class _Memory:
             return
         sums = (chroma @ self.from_chroma).unflatten(0, (self.samples, -1)) + self.terms[self.done]
         gates = torch.tanh(sums[..., : self.features]) * torch.sigmoid(sums[..., self.features :])
-        self.values[:, :, :, self.done] = gates.unflatten(2, (self.recall.heads, -1))
+        self.values[:, :, self.done] = gates.unflatten(2, (self.recall.heads, -1)).permute(1, 2, 0, 3)
         self.done += 1
 
 

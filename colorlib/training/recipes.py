@@ -420,6 +420,19 @@ _RECIPES = {
             checkpoint_every=500,
             settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
         ),
+        # From the weights of "world-farther" on, with other scenes and at half of the rate.
+        "world-last": replace(
+            _QUICK,
+            steps=10_000,
+            warmup=300,
+            batch=32,
+            learning_rate=2e-3,
+            ema=0.9995,
+            precision="bfloat16",
+            seed=3,
+            checkpoint_every=500,
+            settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
+        ),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
