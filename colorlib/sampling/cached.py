@@ -98,7 +98,8 @@ def sample(
                 pixel.load(rows, memory, row, column, noise[column])
                 step()
                 levels[:, :, row, column] = pixel.levels
-                memory.take(pixel.values[pixel.levels])
+                if memory.recall is not None:
+                    memory.take(pixel.values[pixel.levels])
             rows.end(pixel.values[levels[:, :, row]])
             report(progress, row, levels.unflatten(0, (samples, -1)))
     return levels.unflatten(0, (samples, -1))

@@ -235,6 +235,18 @@ _SMALL_PIXCOLOR = {
     "cells": "pixel",
     "first_weights": "even",
 }
+_FARTHER_PIXCOLOR = replace(
+    _QUICK,
+    steps=22_000,
+    warmup=500,
+    batch=32,
+    learning_rate=4e-3,
+    ema=0.9995,
+    precision="bfloat16",
+    seed=2,
+    checkpoint_every=500,
+    settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
+)
 _RECIPES = {
     "patch": {
         "quick": Recipe(
@@ -408,31 +420,9 @@ _RECIPES = {
         ),
         # From the weights of "world-longer" on, with the paper's kernels of 5 in place of 3, and with
         # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
-        "world-farther": replace(
-            _QUICK,
-            steps=22_000,
-            warmup=500,
-            batch=32,
-            learning_rate=4e-3,
-            ema=0.9995,
-            precision="bfloat16",
-            seed=2,
-            checkpoint_every=500,
-            settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
-        ),
+        "world-farther": _FARTHER_PIXCOLOR,
         # From the weights of "world-farther" on, with other scenes and at half of the rate.
-        "world-last": replace(
-            _QUICK,
-            steps=10_000,
-            warmup=300,
-            batch=32,
-            learning_rate=2e-3,
-            ema=0.9995,
-            precision="bfloat16",
-            seed=3,
-            checkpoint_every=500,
-            settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
-        ),
+        "world-last": replace(_FARTHER_PIXCOLOR, steps=10_000, warmup=300, learning_rate=2e-3, seed=3),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
