@@ -52,10 +52,11 @@ def build(
     seed : int
         Decides the first weights. Torch's global generator is left as it was.
     start : str or Path, optional
-        Trained weights to begin with instead, see :func:`load`. The model then has their settings, with two
-        exceptions: a rebalancing is measured anew, and a PixColor grows where the settings have a larger
-        ``"kernel"`` or its first heads of ``"attention"``, see :class:`colorlib.models.PixelCNN`, `widen` and
-        `attend`.
+        Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
+        exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
+        ``"kernel"`` or its first heads of ``"attention"``, and it learns the ``"materials"`` and the
+        ``"law"`` of the settings or, where they have none, none. See :class:`colorlib.models.PixColor`,
+        `widen`, `attend`, `segment` and `follow`.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def build(
             if name == "cic" and "mix" in settings:
                 model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
             if name == "pixcolor":
-                _grow(model, settings)
+                _adapt(model, settings)
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):
@@ -92,12 +93,15 @@ def build(
         return MODELS[name](**settings)
 
 
-def _grow(model: PixColor, settings: dict) -> None:
-    """Give trained weights the larger kernels and the attention of some settings."""
+def _adapt(model: PixColor, settings: dict) -> None:
+    """Give trained weights the larger kernels and the attention of some settings, and what they teach."""
     if settings.get("kernel", 0) > model.settings["kernel"]:
         model.widen(settings["kernel"])
     if settings.get("attention", 0) > model.settings["attention"]:
         model.attend(settings["attention"])
+    # Weights of the world must be able to learn from photographs, which have no labels and no law.
+    model.segment(settings.get("materials", 0))
+    model.follow(settings.get("law"))
 
 
 def _colors(data: Data) -> Tensor:
@@ -124,8 +128,8 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
     path : str or Path
         A file ending in ``.safetensors``. One that is there is replaced only when the new one is whole.
     history : iterable of dict
-        The run's lines, see :func:`colorlib.training.history`. The file keeps the losses, as means over at
-        most a hundred stretches of the run; :func:`history` gives them back.
+        The run's lines, see :func:`colorlib.training.history`. The file keeps the losses and figures, as
+        means over at most a hundred stretches of the run; :func:`history` gives them back.
     earlier : iterable of dict
         Such lines of the training of the weights that the run started from. They come first in the file, and
         the run's steps are counted on from the last of them.
@@ -164,19 +168,21 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
 
 
 def _thinned(lines: list[dict]) -> list[dict]:
-    """Steps and mean losses of at most CURVE stretches of a run, each as long as the others."""
+    """Steps, mean losses and figures of at most CURVE stretches of a run, each as long as the others."""
     stretch = -(-len(lines) // CURVE)
     groups = [lines[start : start + stretch] for start in range(0, len(lines), max(stretch, 1))]
-    return [
-        {
-            "step": group[-1]["step"],
-            "loss": {
-                player: float(f"{sum(line['loss'][player] for line in group) / len(group):.4g}")
-                for player in group[-1]["loss"]
-            },
-        }
-        for group in groups
-    ]
+
+    def means(group: list[dict], what: str) -> dict[str, float]:
+        # A figure is left out where a line lacks it, or where it was not finite and so is None.
+        names = [n for n in group[-1].get(what, {}) if all(x.get(what, {}).get(n) is not None for x in group)]
+        return {n: float(f"{sum(x[what][n] for x in group) / len(group):.4g}") for n in names}
+
+    curve = []
+    for group in groups:
+        curve.append({"step": group[-1]["step"], "loss": means(group, "loss")})
+        if figures := means(group, "figures"):
+            curve[-1]["figures"] = figures
+    return curve
 
 
 def history(name_or_path) -> list[dict]:
@@ -190,8 +196,8 @@ def history(name_or_path) -> list[dict]:
     Returns
     -------
     list of dict
-        ``"step"``, the steps done, and ``"loss"``, each player's mean loss since the entry before. Empty
-        where the file was saved without a history.
+        ``"step"``, the steps done, and ``"loss"``, each player's mean loss since the entry before. Where the
+        model noted figures, ``"figures"`` has their means. Empty where the file was saved without a history.
 
     Raises
     ------

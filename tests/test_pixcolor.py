@@ -205,6 +205,95 @@ def test_the_losses_are_nats_a_value_and_the_squared_error():
     assert model.loss({"rgb": rgb}).item() == pytest.approx((nats + squared).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(12, 16), (13, 9)])
+def test_the_materials_are_a_second_goal_of_the_condition_network(height, width):
+    # The network reads the pixel in the middle of each cell of 4 x 4, or the last one there is.
+    model = tiny(materials=5).eval()
+    rgb, chance = noise(3, 3, height, width), torch.Generator().manual_seed(0)
+    material = torch.randint(5, (3, height, width), generator=chance)
+    batch = {"rgb": rgb, "material": material}
+    plain = tiny().eval()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("segmentation")})
+    scores = model.segmentation(model.condition(rgb_to_gray(rgb))).log_softmax(1)
+    wanted = []
+    for k in range(3):
+        for row in range(scores.shape[2]):
+            for column in range(scores.shape[3]):
+                down, right = min(4 * row + 2, height - 1), min(4 * column + 2, width - 1)
+                wanted.append(-scores[k, material[k, down, right], row, column])
+    segmentation, nats = torch.stack(wanted).mean(), plain.pixelcnn_loss(batch)
+    assert model.pixelcnn_loss(batch).item() == pytest.approx((nats + segmentation).item(), rel=1e-5)
+    assert model.figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
+    assert model.figures["segmentation"].item() == pytest.approx(segmentation.item(), rel=1e-5)
+    assert plain.figures == {}
+    # It teaches the condition network and its own layer, and nothing else.
+    model._segmentation_loss(model.condition(rgb_to_gray(rgb)), batch).backward()
+    taught = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert taught == {"condition", "segmentation"}
+    with pytest.raises(ValueError, match="5 materials needs 'material' .* got rgb"):
+        model.pixelcnn_loss({"rgb": rgb})
+    for wrong in (material + 1, material - 1):
+        with pytest.raises(ValueError, match="'material' must be from 0 to 4, got"):
+            model.pixelcnn_loss({"rgb": rgb, "material": wrong})
+    with pytest.raises(ValueError, match="materials must be at least 0, got -1"):
+        tiny(materials=-1)
+    with pytest.raises(TypeError, match="materials must be an int, got True"):
+        tiny(materials=True)
+
+
+def test_a_law_takes_the_place_of_the_draws_where_things_begin():
+    world = World(32)
+    scene = world.batch([3, 7])
+    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape", materials=23).eval()
+    condition = model.condition(scene.gray)
+    thing = scene.object[:, 1::2, 1::2].flatten(1)
+    first = torch.stack(
+        [torch.tensor([t not in row[:k] for k, t in enumerate(row)]) for row in thing.tolist()]
+    )
+    assert 10 < first.sum() < 100
+
+    def nats(colors):
+        """Of each cell, by draws and by the law, were the scenes painted so: (2, 2, 256)."""
+        rgb = lab_to_rgb(torch.cat([scene.lightness, world.law.drawn(scene, colors)], 1))
+        levels = model.levels(rgb)
+        by_law = model._chances(levels, {**vars(scene), "rgb": rgb})
+        return [model.pixelcnn.nats(levels, condition, targets).flatten(2) for targets in (None, by_law)]
+
+    with torch.no_grad():
+        drawn, lawful = nats(scene.colors)
+        torch.testing.assert_close(
+            lawful.masked_select(~first[:, None]), drawn.masked_select(~first[:, None])
+        )
+        # Over all colors that one thing might have, the law's figure for its first cell has the mean of the
+        # draws', in Cr and in Cb; and in Cr, which comes first, it doesn't depend on the color.
+        for slot in thing.unique().tolist():
+            mean = torch.zeros(2, 2, 2)  # (by draws and by law, scenes, channels)
+            material = scene.palette_of[:, slot].clamp(min=0)
+            of_cr = []
+            for entry in range(world.law.probabilities.shape[1]):
+                p = world.law.probabilities[material, entry]
+                colors = scene.colors.clone()
+                colors[:, slot] = torch.where(p > 0, entry, 0)
+                each = torch.stack(nats(colors))
+                at = first & (thing == slot)  # in at most one cell of a scene
+                each = (each * at[:, None]).sum(3)
+                mean += each * p[:, None]
+                of_cr.append(each[1, :, 0])
+            torch.testing.assert_close(mean[1], mean[0], rtol=1e-4, atol=1e-5)
+            assert torch.stack(of_cr).std(0).max() < 1e-4
+        assert (lawful - drawn).abs().max() > 0.1
+    batch = {**vars(scene)}
+    assert model.pixelcnn_loss(batch).item() == pytest.approx(
+        (lawful.mean() + model.figures["segmentation"]).item(), rel=1e-5
+    )
+    with pytest.raises(ValueError, match="world's scenes; the batch has no object, palette_of, lightness"):
+        model.pixelcnn_loss({"rgb": scene.rgb, "material": scene.material})
+    with pytest.raises(ValueError, match="law must be one of landscape, flowers, or None; got 'sea'"):
+        tiny(cells="pixel", law="sea")
+    with pytest.raises(ValueError, match="a law needs cells='pixel'"):
+        tiny(law="landscape")
+
+
 def test_probabilities_of_a_picture_s_maps_sum_to_one():
     model = tiny(levels=2, seed=3).double()
     gray = noise(1, 1, 4, 8).double()  # a grid of 1 x 2
@@ -216,7 +305,7 @@ def test_probabilities_of_a_picture_s_maps_sum_to_one():
 
 
 def test_each_player_moves_its_own_part_alone(tmp_path):
-    model = tiny()
+    model = tiny(materials=23)
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     players = model.players()
     held = [id(p) for parameters, _ in players.values() for p in parameters]
@@ -224,7 +313,9 @@ def test_each_player_moves_its_own_part_alone(tmp_path):
     players["refinement"][1]({"rgb": noise(2, 3, 16, 16)}).backward()
     assert all(p.grad is None for p in players["pixelcnn"][0])
     fit(model, World(size=16), change(steps=3), tmp_path)
-    assert set(history(tmp_path)[-1]["loss"]) == {"pixelcnn", "refinement"}
+    line = history(tmp_path)[-1]
+    assert set(line["loss"]) == {"pixelcnn", "refinement"}
+    assert line["loss"]["pixelcnn"] == pytest.approx(sum(line["figures"].values()), rel=1e-5)
     for name, tensor in model.state_dict().items():
         assert not torch.equal(first[name], tensor), name
 

@@ -53,6 +53,9 @@ def test_weights_keep_their_learning_curve(tmp_path):
         {"step": 10, "loss": {"player": 1.0}},
         {"step": 20, "loss": {"player": 2.0}},
     ]
+    noted = [{**lines[0], "figures": {"a": 1.0, "b": 4.0}}, {**lines[1], "figures": {"a": 3.0, "b": None}}]
+    (entry,) = zoo.history(zoo.save(model, tmp_path / "w.safetensors", noted * 51))[:1]
+    assert entry == {"step": 20, "loss": {"player": 1.5}, "figures": {"a": 2.0}}
     with pytest.raises(ValueError, match="is a folder"):
         zoo.history(tmp_path)
     with pytest.raises(FileNotFoundError, match="no model 'cic-paintings'"):
@@ -89,7 +92,8 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
     first = zoo.build("pixcolor", world, {**SMALL["pixcolor"], "kernel": 3}, seed=1)
     path = zoo.save(first, tmp_path / "w.safetensors")
     old = zoo.load(path)
-    for asked, kernel in (({}, 3), ({"kernel": 1}, 3), ({"kernel": 5, "attention": 2}, 5)):
+    grown = {"kernel": 5, "attention": 2, "materials": 23}
+    for asked, kernel in (({}, 3), ({"kernel": 1}, 3), (grown, 5)):
         before = torch.get_rng_state()
         begun = zoo.build("pixcolor", world, asked, seed=1, start=path)
         assert torch.equal(torch.get_rng_state(), before)
@@ -107,6 +111,8 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
         for model in (begun, again):
             assert model.settings["kernel"] == kernel
             assert model.settings["attention"] == asked.get("attention", 0)
+            assert model.settings["materials"] == asked.get("materials", 0)
+            assert (model.segmentation is None) == (asked.get("materials", 0) == 0)
             assert model.pixelcnn.blocks[0].vertical.kernel_size == (kernel // 2 + 1, kernel)
         torch.testing.assert_close(
             again.log_prob(gray, chroma), begun.log_prob(gray, chroma), rtol=1e-3, atol=0.1
@@ -118,6 +124,25 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
         assert all((x > 0.5) == (begun.pixelcnn.recall is not None) for x in apart), apart
     with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
         zoo.build("pixcolor", world, {"attention": 4}, start=tmp_path / "again.safetensors")
+
+
+def test_the_goals_of_a_pixcolor_are_those_of_the_run_and_not_of_its_first_weights(tmp_path):
+    world = World(16)
+    taught = {**SMALL["pixcolor"], "cells": "pixel", "materials": 23, "law": "landscape"}
+    path = zoo.save(zoo.build("pixcolor", world, taught, seed=1), tmp_path / "w.safetensors")
+    loaded = zoo.load(path)
+    assert (loaded.settings["materials"], loaded.settings["law"]) == (23, "landscape")
+    rgb = world.batch([0, 1]).rgb
+    kept = zoo.build("pixcolor", world, taught, seed=2, start=path)
+    assert torch.equal(kept.segmentation.weight, loaded.segmentation.weight)
+    # Photographs have neither labels nor a law.
+    free = zoo.build("pixcolor", world, {}, start=path)
+    assert free.segmentation is None and (free.settings["materials"], free.settings["law"]) == (0, None)
+    free.pixelcnn_loss({"rgb": rgb}).backward()
+    again = zoo.load(zoo.save(free, tmp_path / "again.safetensors"))
+    gray, chroma = rgb_to_gray(rgb), free.pixelcnn.values(free.levels(rgb))
+    for model in (kept.eval(), again):
+        assert torch.equal(model.log_prob(gray, chroma), loaded.log_prob(gray, chroma))
 
 
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path):

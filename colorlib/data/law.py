@@ -69,6 +69,16 @@ class Law:
     def _by_material(self, name: str, scene) -> Tensor:
         return self._table(name, scene.material)[scene.material].movedim(-1, -3)
 
+    @property
+    def probabilities(self) -> Tensor:
+        """(materials, entries): the probability of each palette entry, 0 past the last one of a palette."""
+        return self._tables["cpu"]["probabilities"].clone()
+
+    @property
+    def ab(self) -> Tensor:
+        """(materials, entries, 2): the color of each palette entry, 0 past the last one of a palette."""
+        return self._tables["cpu"]["ab"].clone()
+
     def __str__(self) -> str:
         """The palettes as a table: a line for each material, its colors with their probabilities."""
         width = max(map(len, self._names))

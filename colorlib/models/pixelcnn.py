@@ -201,8 +201,11 @@ class PixelCNN(nn.Module):
         scores = self.to_levels(F.relu(self.hidden(F.relu(horizontal))))
         return scores.unflatten(1, (2, self.levels))
 
-    def nats(self, levels: Tensor, condition: Tensor) -> Tensor:
+    def nats(self, levels: Tensor, condition: Tensor, targets: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w).
+
+        With ``targets``, k levels for each value and their chances, both (B, 2, k, h, w), it is the mean over
+        these, while the values before are still those of ``levels``.
 
         Raises
         ------
@@ -220,9 +223,10 @@ class PixelCNN(nn.Module):
                 raise ValueError(f"levels must be from 0 to {self.levels - 1}, got {low} to {high}")
         scores = self(self.values(levels).to(condition.dtype), condition)
         count, _, classes, height, width = scores.shape
-        targets = levels.reshape(2 * count, 1, height, width)
-        ones = torch.ones_like(targets, dtype=scores.dtype)
-        nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), targets, ones)
+        if targets is None:
+            targets = levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=scores.dtype)
+        options, chances = (x.reshape(2 * count, -1, height, width) for x in targets)
+        nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), options, chances)
         return nats.view(count, 2, height, width)
 
     def values(self, levels: Tensor) -> Tensor:
