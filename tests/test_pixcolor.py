@@ -352,6 +352,19 @@ def test_training_resumes_across_the_step_that_frees_the_backbone(tmp_path):
     assert not same(whole, other)
 
 
+def test_a_run_is_not_gone_on_with_by_a_model_of_other_settings(tmp_path):
+    # Heads of attention and the pixel of a cell don't show in the shapes of the weights.
+    first = fit(tiny(attention=2), World(size=16), change(), tmp_path).state_dict()
+    for other, wanted in (
+        ({"attention": 4}, "setting attention 2 there, 4 here"),
+        ({"attention": 2, "cells": "pixel"}, "setting cells mean there, pixel here"),
+    ):
+        with pytest.raises(ValueError, match=wanted):
+            fit(tiny(**other), World(size=16), change(), tmp_path)
+    again = fit(tiny(attention=2, seed=5), World(size=16), change(), tmp_path).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
 def test_the_backbone_is_frozen_until_its_step():
     model, batch = tiny(unfreeze_at=2), {"rgb": noise(2, 3, 16, 16)}
     before = {name: tensor.clone() for name, tensor in model.condition.backbone.state_dict().items()}

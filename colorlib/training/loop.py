@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import signal
 import sys
@@ -183,6 +184,8 @@ class _Run:
             },
             "data": self.data_name,
             "start": getattr(self.model, "start", None),
+            # With these a trained model can be built again from the checkpoint alone.
+            "settings": getattr(self.model, "settings", {}),
         }
 
     def capture(self) -> Checkpoint:
@@ -201,8 +204,6 @@ class _Run:
         }
         facts = {
             **self.describe(),
-            # With these a trained model can be built again from the checkpoint alone.
-            "settings": getattr(self.model, "settings", {}),
             "side": getattr(self.model, "side", None),
             "scaler": self.scaler.state_dict(),
             "pending": self.pending,
@@ -268,6 +269,12 @@ class _Run:
             was, now = there["weights"].get(name), here["weights"].get(name)
             if was != now:
                 differences.append(f"weights {name} {was or 'absent'} there, {now or 'absent'} here")
+        # Settings don't always show in the weights' shapes. One that is not in both is of another version of
+        # the library. Through JSON, for the checkpoint's have gone through it: it makes lists of tuples.
+        settings = json.loads(json.dumps(here["settings"]))
+        for name, was in there.get("settings", {}).items():
+            if name in settings and was != settings[name]:
+                differences.append(f"setting {name} {was} there, {settings[name]} here")
         for name in dict.fromkeys([*there["recipe"], *here["recipe"]]):
             was, now = there["recipe"].get(name), here["recipe"].get(name)
             if was != now and name not in _FREE:
