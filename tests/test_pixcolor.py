@@ -294,6 +294,10 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         tiny(law="landscape")
 
 
+def test_the_recipe_with_materials_has_as_many_as_the_world():
+    assert recipes.get("pixcolor", "world-last").settings["materials"] == len(World().materials)
+
+
 def test_probabilities_of_a_picture_s_maps_sum_to_one():
     model = tiny(levels=2, seed=3).double()
     gray = noise(1, 1, 4, 8).double()  # a grid of 1 x 2

@@ -421,8 +421,14 @@ _RECIPES = {
         # From the weights of "world-longer" on, with the paper's kernels of 5 in place of 3, and with
         # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
         "world-farther": _FARTHER_PIXCOLOR,
-        # From the weights of "world-farther" on, with other scenes and at half of the rate.
-        "world-last": replace(_FARTHER_PIXCOLOR, steps=10_000, warmup=300, learning_rate=2e-3, seed=3),
+        # From the weights of "world-farther" on, with other scenes, and with the world's 23 materials as a
+        # second goal of the condition network.
+        "world-last": replace(
+            _FARTHER_PIXCOLOR,
+            steps=32_000,
+            seed=3,
+            settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
+        ),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
