@@ -288,6 +288,9 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     )
     with pytest.raises(ValueError, match="world's scenes; the batch has no object, palette_of, lightness"):
         model.pixelcnn_loss({"rgb": scene.rgb, "material": scene.material})
+    flowers = vars(World(32, "flowers").batch([0, 1]))
+    with pytest.raises(ValueError, match="colors that things of the world 'landscape' can't have"):
+        model.pixelcnn_loss(flowers)
     with pytest.raises(ValueError, match="law must be one of landscape, flowers, or None; got 'sea'"):
         tiny(cells="pixel", law="sea")
     with pytest.raises(ValueError, match="a law needs cells='pixel'"):

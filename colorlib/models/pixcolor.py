@@ -260,7 +260,7 @@ class PixColor(Colorizer):
         ------
         ValueError
             If a model that learns materials is given none, or one that is out of range, or a model that
-            follows a law is given no scenes.
+            follows a law is given no scenes, or scenes of another kind.
         """
         frozen = self.training and bool(self.steps < self.unfreeze_at)
         if self.training:
@@ -298,7 +298,13 @@ class PixColor(Colorizer):
         first = (first.gather(1, thing) == place)[:, None, :, None]
         true = levels.flatten(2)[..., None]
         given = chances * (options[:, 0] == true[:, 0])
-        chances = torch.stack([chances, given / given.sum(-1, keepdim=True)], 1)
+        known = given.sum(-1, keepdim=True)
+        if not known.is_cuda and (first[:, 0] & (known == 0)).any():
+            raise ValueError(
+                f"the batch has colors that things of the world {self.settings['law']!r} can't have; it must "
+                "hold scenes of that kind"
+            )
+        chances = torch.stack([chances, given / known], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
         options, chances = torch.where(first, options, true), torch.where(first, chances, drawn)
