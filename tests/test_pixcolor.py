@@ -289,8 +289,16 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     with pytest.raises(ValueError, match="world's scenes; the batch has no object, palette_of, lightness"):
         model.pixelcnn_loss({"rgb": scene.rgb, "material": scene.material})
     flowers = vars(World(32, "flowers").batch([0, 1]))
-    with pytest.raises(ValueError, match="colors that things of the world 'landscape' can't have"):
+    with pytest.raises(ValueError, match="colors that the world 'landscape' doesn't have"):
         model.pixelcnn_loss(flowers)
+    model.follow("flowers")
+    with pytest.raises(ValueError, match="colors that the world 'flowers' doesn't have"):
+        model.pixelcnn_loss(batch)
+    # It is there in training, too, and for the other kind.
+    bed = tiny(reduction=2, levels=32, cells="pixel", law="flowers")
+    by_law = bed.pixelcnn_loss(flowers)
+    bed.follow(None)
+    assert abs(by_law - bed.pixelcnn_loss(flowers)) > 1e-5  # ignored, it would be 0
     with pytest.raises(ValueError, match="law must be one of landscape, flowers, or None; got 'sea'"):
         tiny(cells="pixel", law="sea")
     with pytest.raises(ValueError, match="a law needs cells='pixel'"):

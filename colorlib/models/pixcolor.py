@@ -245,9 +245,9 @@ class PixColor(Colorizer):
         added. The paper's condition network had learned to segment photographs before.
 
         Where it follows a law, the first cell of each thing costs the mean over all colors that the thing
-        might have had, each with its chance; what came before stays as it was drawn. The expected loss and
-        gradient are the same as with draws alone, and so is the optimum. But a draw tells little of a chance:
-        it takes thousands to tell 0.20 from 0.22.
+        might have had, each with its chance; for Cb these are the colors with the Cr drawn. What came before
+        stays as it was drawn. The expected loss and gradient are the same as with draws alone, and so is the
+        optimum. But a draw tells little of a chance: it takes thousands to tell 0.20 from 0.22.
 
         Parameters
         ----------
@@ -287,6 +287,12 @@ class PixColor(Colorizer):
         down, right = self._pixels(batch["rgb"].shape[-2:], levels.device)
         thing = batch["object"][:, down, right].flatten(1)  # (B, cells)
         material = batch["palette_of"].gather(1, thing)
+        other = ValueError(
+            f"the batch has things or colors that the world {self.settings['law']!r} doesn't have; it must "
+            "hold scenes of that kind"
+        )
+        if not material.is_cuda and not 0 <= material.min() <= material.max() < len(self.law_chances):
+            raise other
         chances, ab = self.law_chances[material], self.law_ab[material]  # (B, cells, k), (B, cells, k, 2)
         lightness = batch["lightness"][:, 0, down, right].flatten(1)[..., None].expand_as(chances)
         painted = lab_to_rgb(torch.cat([lightness[:, None], ab.movedim(-1, 1)], 1))  # (B, 3, cells, k)
@@ -300,10 +306,7 @@ class PixColor(Colorizer):
         given = chances * (options[:, 0] == true[:, 0])
         known = given.sum(-1, keepdim=True)
         if not known.is_cuda and (first[:, 0] & (known == 0)).any():
-            raise ValueError(
-                f"the batch has colors that things of the world {self.settings['law']!r} can't have; it must "
-                "hold scenes of that kind"
-            )
+            raise other
         chances = torch.stack([chances, given / known], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1

@@ -271,10 +271,11 @@ class _Run:
                 differences.append(f"weights {name} {was or 'absent'} there, {now or 'absent'} here")
         # Settings don't always show in the weights' shapes. One that is not in both is of another version of
         # the library. Through JSON, for the checkpoint's have gone through it: it makes lists of tuples.
-        settings = json.loads(json.dumps(here["settings"]))
-        for name, was in there.get("settings", {}).items():
-            if name in settings and was != settings[name]:
-                differences.append(f"setting {name} {was} there, {settings[name]} here")
+        was, now = there.get("settings"), json.loads(json.dumps(here["settings"]))
+        if isinstance(was, dict) and isinstance(now, dict):
+            for name in was.keys() & now.keys():
+                if was[name] != now[name]:
+                    differences.append(f"setting {name} {was[name]} there, {now[name]} here")
         for name in dict.fromkeys([*there["recipe"], *here["recipe"]]):
             was, now = there["recipe"].get(name), here["recipe"].get(name)
             if was != now and name not in _FREE:

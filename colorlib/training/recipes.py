@@ -422,7 +422,7 @@ _RECIPES = {
         # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
         "world-farther": _FARTHER_PIXCOLOR,
         # From the weights of "world-farther" on, with other scenes, and with the world's 23 materials as a
-        # second goal of the condition network.
+        # second goal of the condition network, and the law's chances in place of single draws.
         "world-last": replace(
             _FARTHER_PIXCOLOR,
             steps=32_000,
