@@ -1,17 +1,17 @@
 """Color from Gray: every model, trainer and sampler of the course, in the order that data flows."""
 
+import importlib
 import os
 
 __version__ = "0.1.0"
-__all__ = ["load", "scale", "shipped"]
+__all__ = ["load", "scale", "shipped", "zoo"]
 
 
 def __getattr__(name: str):
-    # `colorlib.load` and `colorlib.shipped` without making every import of the library import the models.
-    if name in ("load", "shipped"):
-        from colorlib import zoo
-
-        return getattr(zoo, name)
+    # Without making every import of the library import the models.
+    if name in ("load", "shipped", "zoo"):
+        zoo = importlib.import_module("colorlib.zoo")
+        return zoo if name == "zoo" else getattr(zoo, name)
     raise AttributeError(f"module 'colorlib' has no attribute {name!r}")
 
 

@@ -54,16 +54,17 @@ def build(
     start : str or Path, optional
         Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
         exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
-        ``"kernel"`` or its first heads of ``"attention"``, and it learns the ``"materials"`` and the
-        ``"law"`` of the settings or, where they have none, none. See :class:`colorlib.models.PixColor`,
-        `widen`, `attend`, `segment` and `follow`.
+        ``"kernel"`` or ``"hidden"``, its first heads of ``"attention"`` or its first ``"waves"``, and it
+        learns the ``"materials"`` and the ``"law"`` of the settings or, where they have none, none. See
+        :class:`colorlib.models.PixColor`, `widen`, `broaden`, `attend`, `inform`, `segment` and `follow`.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
     ValueError
-        For an unknown name, weights of another model, or more attention for a model that has some.
+        For an unknown name, weights of another model, or more attention or waves for a model that has some,
+        or a law for a PixColor whose cells hold means.
     """
     settings = dict(settings or {})
     if name not in MODELS:
@@ -99,8 +100,12 @@ def _adapt(model: PixColor, settings: dict) -> None:
         model.widen(settings["kernel"])
     if settings.get("attention", 0) > model.settings["attention"]:
         model.attend(settings["attention"])
+    if settings.get("hidden", 0) > model.settings["hidden"]:
+        model.broaden(settings["hidden"])
     # Weights of the world must be able to learn from photographs, which have no labels and no law.
     model.segment(settings.get("materials", 0))
+    if settings.get("waves", 0) > model.settings["waves"]:
+        model.inform(settings["waves"])
     model.follow(settings.get("law"))
 
 

@@ -1,5 +1,6 @@
 """PixColor: its parts counted against the paper's table, its losses, its training, and what it draws."""
 
+import copy
 import urllib.error
 
 import pytest
@@ -213,8 +214,8 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
     material = torch.randint(5, (3, height, width), generator=chance)
     batch = {"rgb": rgb, "material": material}
     plain = tiny().eval()
-    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("segmentation")})
-    scores = model.segmentation(model.condition(rgb_to_gray(rgb))).log_softmax(1)
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "segmentation" not in k})
+    scores = model.condition.names(model.condition(rgb_to_gray(rgb))).log_softmax(1)
     wanted = []
     for k in range(3):
         for row in range(scores.shape[2]):
@@ -226,10 +227,15 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
     assert model.figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
     assert model.figures["segmentation"].item() == pytest.approx(segmentation.item(), rel=1e-5)
     assert plain.figures == {}
-    # It teaches the condition network and its own layer, and nothing else.
+    # It teaches the condition network, all of it, and nothing else.
     model._segmentation_loss(model.condition(rgb_to_gray(rgb)), batch).backward()
-    taught = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
-    assert taught == {"condition", "segmentation"}
+    taught = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert taught == {name for name, _ in model.named_parameters() if name.startswith("condition.")}
+    with pytest.raises(ValueError, match="tells no materials apart"):
+        plain.condition.names(plain.condition(rgb_to_gray(rgb)))
+    for wrong in (material.int(), material[:, 1:], material[:2]):
+        with pytest.raises(ValueError, match="'material' must be int64 .* as 'rgb'; got torch.int"):
+            model.pixelcnn_loss({"rgb": rgb, "material": wrong})
     with pytest.raises(ValueError, match="5 materials needs 'material' .* got rgb"):
         model.pixelcnn_loss({"rgb": rgb})
     for wrong in (material + 1, material - 1):
@@ -299,14 +305,102 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     by_law = bed.pixelcnn_loss(flowers)
     bed.follow(None)
     assert abs(by_law - bed.pixelcnn_loss(flowers)) > 1e-5  # ignored, it would be 0
-    with pytest.raises(ValueError, match="law must be one of landscape, flowers, or None; got 'sea'"):
-        tiny(cells="pixel", law="sea")
+    for wrong in ("sea", []):
+        with pytest.raises(
+            ValueError, match="law must be one of landscape, flowers, or None; got ('sea'|\\[)"
+        ):
+            tiny(cells="pixel", law=wrong)
     with pytest.raises(ValueError, match="a law needs cells='pixel'"):
         tiny(law="landscape")
 
 
-def test_the_recipe_with_materials_has_as_many_as_the_world():
-    assert recipes.get("pixcolor", "world-last").settings["materials"] == len(World().materials)
+def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s():
+    # With 256 levels a car's blue at one lightness, painted again, falls on the other side of a border.
+    world = World(32)
+    model = tiny(reduction=2, levels=256, cells="pixel", law="landscape").eval()
+    cars = world.materials.index("car")
+    slot = world.slots.index("car 0 body")
+    scene = next(s for s in world if s.palette_of[slot] == cars and (s.object[1::2, 1::2] == slot).any())
+    batch = {name: tensor[None] for name, tensor in vars(scene).items()}
+    for lightness in torch.linspace(41, 68, 271):
+        batch["lightness"] = torch.full_like(batch["lightness"], lightness)
+        levels = model.levels(
+            lab_to_rgb(torch.cat([batch["lightness"], world.law.drawn(scene, scene.colors)[None]], 1))
+        )
+        for shift in (-1, 0, 1):
+            options, chances = model._chances(levels + shift, batch)
+            torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
+    with pytest.raises(ValueError, match="doesn't have"):
+        model._chances(levels + 2, batch)
+
+
+@pytest.mark.parametrize("cells", ["pixel", "mean"])
+def test_with_waves_the_condition_has_each_cell_s_own_gray_and_its_materials(cells):
+    plain, model = tiny(cells=cells, materials=5).eval(), tiny(cells=cells, materials=5, waves=6).eval()
+    model.condition.load_state_dict(plain.condition.state_dict())
+    gray = noise(2, 1, 13, 16)
+    features, condition = plain.condition(gray), model.condition(gray)
+    assert condition.shape == (2, 8 + 6 + 5, 4, 4) and model.condition.channels == 19
+    assert torch.equal(condition[:, :8], features)
+    padded = torch.cat([gray, gray[:, :, -1:].expand(-1, -1, 3, -1)], 2)
+    for row in range(4):
+        for column in range(4):
+            cell = padded[:, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            own = cell[:, 2, 2] if cells == "pixel" else cell.mean((1, 2))
+            for k in range(1, 7):
+                torch.testing.assert_close(
+                    condition[:, 7 + k, row, column], torch.cos(torch.pi * k * own), atol=1e-5, rtol=0
+                )
+    torch.testing.assert_close(condition[:, 14:], plain.condition.segmentation(features).softmax(1))
+    # The names are learned as names: what comes after sends nothing back through them.
+    condition[:, 14:].sum().mul(0).add(condition[:, :8].sum()).backward()
+    assert model.condition.segmentation.weight.grad is None
+    # And without materials there are waves alone.
+    assert tiny(cells=cells, waves=6).condition(gray).shape == (2, 14, 4, 4)
+
+
+def test_waves_change_nothing_until_they_learn():
+    model, rgb = tiny(materials=5).eval(), noise(2, 3, 16, 16)
+    gray, chroma = rgb_to_gray(rgb), model.pixelcnn.values(model.levels(rgb))
+    before = model.log_prob(gray, chroma)
+    model.inform(0)
+    assert model.settings["waves"] == 0
+    model.broaden(32)
+    model.inform(6)
+    assert (model.settings["hidden"], model.settings["waves"]) == (32, 6)
+    torch.testing.assert_close(model.log_prob(gray, chroma), before)
+    assert model.pixelcnn.condition_to_hidden is not None
+    # Each new channel can learn.
+    for channels in (slice(8, 14), slice(14, 19)):
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            twin.pixelcnn.condition_to_hidden.weight[:, channels] = 3
+        assert not torch.allclose(twin.log_prob(gray, chroma), before)
+    # Other materials are new ones, and the waves stay.
+    with torch.no_grad():
+        nn.init.normal_(model.pixelcnn.condition_to_hidden.weight)
+    weight = model.pixelcnn.condition_to_hidden.weight.clone()
+    for materials in (3, 0):
+        model.segment(materials)
+        now = model.pixelcnn.condition_to_hidden.weight
+        assert now.shape[1] == model.condition.channels == 14 + materials
+        assert torch.equal(now[:, :14], weight[:, :14]) and (now[:, 14:] == 0).all()
+        twin = PixColor(**model.settings).eval()
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin.log_prob(gray, chroma), model.log_prob(gray, chroma))
+    with pytest.raises(ValueError, match="there are 6 waves already; got 2 more"):
+        model.inform(2)
+    for waves, error in ((-1, ValueError), (True, TypeError), (2.0, TypeError)):
+        with pytest.raises(error, match=f"waves must be .*got {waves!r}"):
+            tiny(waves=waves)
+
+
+def test_the_recipes_with_materials_have_the_world_s_materials_and_law():
+    world = World(recipes.get("pixcolor", "world-told").size)
+    for name in ("world-taught", "world-told"):
+        settings = recipes.get("pixcolor", name).settings
+        assert settings["materials"] == len(world.materials)
+        assert settings["law"] == world.kind
 
 
 def test_probabilities_of_a_picture_s_maps_sum_to_one():

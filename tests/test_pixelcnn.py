@@ -22,11 +22,11 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0):
+def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0, late=False):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)
     model = PixelCNN(
-        8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, attention=attention
+        8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, attention=attention, late=late
     ).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.2 / math.sqrt(parameter[0].numel()))
@@ -98,9 +98,21 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
         assert torch.equal(by_group(jacobian(vertical, chroma)), past(reach, own_row=False))
 
 
-@pytest.mark.parametrize("depth, attention", [(0, 0), (1, 0), (2, 0), (3, 0), (1, 2), (2, 1)])
-def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(depth, attention):
-    model, (chroma, condition) = build(depth, attention=attention), inputs()
+@pytest.mark.parametrize(
+    "depth, attention, late",
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (2, 0, False),
+        (3, 0, False),
+        (1, 2, False),
+        (2, 1, False),
+        (0, 0, True),
+        (1, 2, True),
+    ],
+)
+def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(depth, attention, late):
+    model, (chroma, condition) = build(depth, attention=attention, late=late), inputs()
     rows = jacobian(scores(model, condition), chroma)
     # Attention sees the whole past, however far.
     wanted = past(max(HEIGHT, WIDTH) if attention else 1 + depth)
@@ -316,6 +328,58 @@ def test_a_network_given_attention_computes_the_same_until_it_learns():
         with pytest.raises(error, match=f"attention must be .*got {heads!r}"):
             model.attend(heads)
     assert large(chroma[:0], condition[:0]).shape == (0, 2, 3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_broadened_network_computes_the_same_until_it_learns(late):
+    model, (chroma, condition) = build(1, late=late), inputs(count=4)
+    with torch.no_grad():
+        before = model(chroma, condition)
+        model.broaden(40)
+        torch.testing.assert_close(model(chroma, condition), before, atol=1e-12, rtol=1e-12)
+    large = PixelCNN(8, 1, 3, 3, hidden=40, levels=3, condition=2, late=late).double()
+    large.load_state_dict(model.state_dict())
+    assert repr(large) == repr(model)
+    # The new channels learn, and each is Cr's or Cb's, as a network of that size has them.
+    for layer in (model.to_levels, large.to_levels):
+        nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(large(chroma, condition), model(chroma, condition))
+    assert not torch.allclose(model(chroma, condition), before)
+    assert torch.equal(by_group(jacobian(scores(model, condition), chroma)), past(2))
+    model.broaden(40)  # nothing to do
+    assert torch.equal(large(chroma, condition), model(chroma, condition))
+    for hidden, error in ((38, ValueError), (41, ValueError), (48.0, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=f"hidden must be .*got {hidden!r}"):
+            model.broaden(hidden)
+
+
+@pytest.mark.parametrize("attention", [0, 2])
+def test_more_of_a_condition_changes_nothing_until_it_learns(attention):
+    model, (chroma, condition) = build(2, attention=attention), inputs(count=2)
+    news = torch.randn(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2)).to(condition)
+    more = torch.cat([condition, news], 1)
+    with torch.no_grad():
+        before = model(chroma, condition)
+        model.inform(5, late=True)
+        torch.testing.assert_close(model(chroma, more), before, atol=1e-12, rtol=1e-12)
+    large = PixelCNN(8, 2, 3, 3, hidden=24, levels=3, condition=5, attention=attention, late=True).double()
+    large.load_state_dict(model.state_dict())
+    assert repr(large) == repr(model)
+    with torch.no_grad():
+        for layer in (large.condition_to_hidden, large.blocks[1].condition_to_vertical):
+            before = large(chroma, more)
+            nn.init.normal_(layer.weight)
+            assert not torch.allclose(large(chroma, more), before)
+        # Nothing new is learned of what is taken away, and the rest stays.
+        model.inform(2)
+        assert model.condition_to_hidden is not None
+        torch.testing.assert_close(model(chroma, condition), build(2, attention=attention)(chroma, condition))
+    with pytest.raises(ValueError, match="condition must be at least 1, got 0"):
+        model.inform(0)
+    with pytest.raises(TypeError, match="condition must be an int, got 2.0"):
+        model.inform(2.0)
+    with pytest.raises(TypeError, match="late must be True or False, got 1"):
+        model.inform(2, late=1)
 
 
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):

@@ -48,6 +48,9 @@ SHAPES = [  # size of the map, images, samples, settings of the network
     ((1, 1), 2, 2, {"attention": 1}),
     ((4, 5), 3, 2, {"attention": 4, "kernel": 3}),
     ((2, 6), 2, 3, {"attention": 2, "blocks": 0}),
+    ((4, 5), 2, 3, {"late": True}),
+    ((3, 4), 3, 2, {"late": True, "blocks": 0}),
+    ((3, 5), 2, 2, {"late": True, "attention": 2}),
 ]
 
 

@@ -92,7 +92,7 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
     first = zoo.build("pixcolor", world, {**SMALL["pixcolor"], "kernel": 3}, seed=1)
     path = zoo.save(first, tmp_path / "w.safetensors")
     old = zoo.load(path)
-    grown = {"kernel": 5, "attention": 2, "materials": 23}
+    grown = {"kernel": 5, "attention": 2, "materials": 23, "hidden": 20, "waves": 4}
     for asked, kernel in (({}, 3), ({"kernel": 1}, 3), (grown, 5)):
         before = torch.get_rng_state()
         begun = zoo.build("pixcolor", world, asked, seed=1, start=path)
@@ -112,7 +112,10 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
             assert model.settings["kernel"] == kernel
             assert model.settings["attention"] == asked.get("attention", 0)
             assert model.settings["materials"] == asked.get("materials", 0)
-            assert (model.segmentation is None) == (asked.get("materials", 0) == 0)
+            assert (model.condition.segmentation is None) == (asked.get("materials", 0) == 0)
+            assert model.settings["waves"] == asked.get("waves", 0)
+            assert model.settings["hidden"] == model.pixelcnn.hidden.out_channels
+            assert model.settings["hidden"] == max(asked.get("hidden", 0), old.settings["hidden"])
             assert model.pixelcnn.blocks[0].vertical.kernel_size == (kernel // 2 + 1, kernel)
         torch.testing.assert_close(
             again.log_prob(gray, chroma), begun.log_prob(gray, chroma), rtol=1e-3, atol=0.1
@@ -134,10 +137,13 @@ def test_the_goals_of_a_pixcolor_are_those_of_the_run_and_not_of_its_first_weigh
     assert (loaded.settings["materials"], loaded.settings["law"]) == (23, "landscape")
     rgb = world.batch([0, 1]).rgb
     kept = zoo.build("pixcolor", world, taught, seed=2, start=path)
-    assert torch.equal(kept.segmentation.weight, loaded.segmentation.weight)
+    assert torch.equal(kept.condition.segmentation.weight, loaded.condition.segmentation.weight)
     # Photographs have neither labels nor a law.
     free = zoo.build("pixcolor", world, {}, start=path)
-    assert free.segmentation is None and (free.settings["materials"], free.settings["law"]) == (0, None)
+    assert free.condition.segmentation is None and (free.settings["materials"], free.settings["law"]) == (
+        0,
+        None,
+    )
     free.pixelcnn_loss({"rgb": rgb}).backward()
     again = zoo.load(zoo.save(free, tmp_path / "again.safetensors"))
     gray, chroma = rgb_to_gray(rgb), free.pixelcnn.values(free.levels(rgb))

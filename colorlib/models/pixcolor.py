@@ -66,14 +66,18 @@ class PixColor(Colorizer):
         much farther; later the lead is gone.
     attention : int
         See :class:`PixelCNN`; the published network has none.
-    law : str, optional
-        A kind of drawn world, such as ``"landscape"``. Where a thing of it begins, the PixelCNN then learns
-        the exact chances of the thing's colors in place of the one that was drawn, see :meth:`pixelcnn_loss`.
-        It takes ``cells="pixel"`` and no photographs. With None it learns from the colors drawn.
     materials : int
         Into how many materials the condition network learns to segment the picture while the PixelCNN learns
         to color it, see :meth:`pixelcnn_loss`. With 0 it learns from the colors alone. Only data with labels,
         such as the world, can teach it.
+    law : str, optional
+        A kind of drawn world, such as ``"landscape"``. Where a thing of it begins, the PixelCNN then learns
+        the exact chances of the thing's colors in place of the one that was drawn, see :meth:`pixelcnn_loss`.
+        It takes ``cells="pixel"`` and no photographs. With None it learns from the colors drawn.
+    waves : int
+        With how many cosines the PixelCNN is told the gray of each cell itself, see
+        :class:`ConditionNetwork`. It is then also told the probabilities of the materials, where the model
+        learns them, and its hidden layer sees the condition. The published network has none.
 
     Attributes
     ----------
@@ -111,6 +115,7 @@ class PixColor(Colorizer):
         attention: int = 0,
         materials: int = 0,
         law: str | None = None,
+        waves: int = 0,
     ):
         super().__init__()
         if cells not in CELLS:
@@ -134,9 +139,10 @@ class PixColor(Colorizer):
             "attention": attention,
             "materials": 0,
             "law": None,
+            "waves": 0,
         }
         self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
-        self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights)
+        self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights, cells)
         self.pixelcnn = PixelCNN(
             width,
             blocks,
@@ -148,9 +154,9 @@ class PixColor(Colorizer):
             attention=attention,
         )
         self.refinement = Refinement(refinement)
-        self.segmentation = None
         self.figures: dict[str, Tensor] = {}
         self.segment(materials)
+        self.inform(waves)
         self.follow(law)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -184,8 +190,9 @@ class PixColor(Colorizer):
     def segment(self, materials: int) -> None:
         """Let the condition network learn to tell so many materials beside; 0 for none.
 
-        The colors that are drawn stay the same until training goes on, with a new optimizer. The weights that
-        tell the materials are drawn anew, unless their number is the old one.
+        The weights that tell the materials are drawn anew, unless their number is the old one. Without waves
+        the colors that are drawn stay the same until training goes on, with a new optimizer. With waves the
+        PixelCNN was told the old materials, and has to learn to do without them.
 
         Raises
         ------
@@ -198,11 +205,38 @@ class PixColor(Colorizer):
             raise ValueError(f"materials must be at least 0, got {materials}")
         if materials == self.settings["materials"]:
             return
-        self.segmentation = None
-        if materials:
-            self.segmentation = nn.Conv2d(self.settings["width"], materials, 1)
-            self.segmentation.to(self.pixelcnn.hidden.weight)
+        self.condition.segment(materials)
+        self.figures.clear()
+        if self.settings["waves"]:
+            self.pixelcnn.inform(self.condition.channels - materials)  # without the old ones
+            self.pixelcnn.inform(self.condition.channels)
         self.settings["materials"] = materials
+
+    def broaden(self, hidden: int) -> None:
+        """Give the PixelCNN's hidden layer more channels without changing what it computes."""
+        self.pixelcnn.broaden(hidden)
+        self.settings["hidden"] = hidden
+
+    def inform(self, waves: int) -> None:
+        """Tell the PixelCNN each cell's own gray and its materials without changing what it computes.
+
+        As after :meth:`widen`, an optimizer must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For waves that are no whole number of 0 or more, or where there are some already.
+        """
+        if isinstance(waves, bool) or not isinstance(waves, int):
+            raise TypeError(f"waves must be an int, got {waves!r}")
+        if waves < 0:
+            raise ValueError(f"waves must be at least 0, got {waves}")
+        if not waves:
+            return
+        if self.settings["waves"]:
+            raise ValueError(f"there are {self.settings['waves']} waves already; got {waves} more")
+        self.condition.waves = self.settings["waves"] = waves
+        self.pixelcnn.inform(self.condition.channels, late=True)
 
     def follow(self, law: str | None) -> None:
         """Let the PixelCNN learn from the exact chances of a kind of drawn world, or with None from draws.
@@ -213,22 +247,21 @@ class PixColor(Colorizer):
             For an unknown kind, or cells that hold a mean: it may mix the colors of several things.
         """
         if law is not None:
-            if law not in KINDS:
+            if not isinstance(law, str) or law not in KINDS:
                 raise ValueError(f"law must be one of {', '.join(KINDS)}, or None; got {law!r}")
             palettes = Law(KINDS[law])
             if self.cells != "pixel":
                 raise ValueError(f"a law needs cells='pixel', for a mean mixes things; got {self.cells!r}")
             # Not with the weights: they follow from the kind.
-            self.register_buffer("law_chances", palettes.probabilities, persistent=False)
-            self.register_buffer("law_ab", palettes.ab, persistent=False)
+            device = self.pixelcnn.hidden.weight.device
+            self.register_buffer("law_chances", palettes.probabilities.to(device), persistent=False)
+            self.register_buffer("law_ab", palettes.ab.to(device), persistent=False)
         self.settings["law"] = law
 
     def players(self) -> dict[str, tuple]:
         """Give the two who learn side by side, see :class:`colorlib.training.Player`."""
         # The trainer takes plain tuples; its room may use this one, and not the other way.
         drawing = [*self.condition.parameters(), *self.pixelcnn.parameters()]
-        if self.segmentation is not None:
-            drawing += self.segmentation.parameters()
         return {
             "pixelcnn": (drawing, self.pixelcnn_loss),
             "refinement": (list(self.refinement.parameters()), self.refinement_loss),
@@ -269,7 +302,7 @@ class PixColor(Colorizer):
         levels = self.levels(batch["rgb"])
         targets = None if self.settings["law"] is None else self._chances(levels, batch)
         nats = self.pixelcnn.nats(levels, condition, targets).mean()
-        if self.segmentation is None:
+        if self.condition.segmentation is None:
             return nats
         segmentation = self._segmentation_loss(condition, batch)
         self.figures.update(nats=nats.detach(), segmentation=segmentation.detach())
@@ -287,12 +320,8 @@ class PixColor(Colorizer):
         down, right = self._pixels(batch["rgb"].shape[-2:], levels.device)
         thing = batch["object"][:, down, right].flatten(1)  # (B, cells)
         material = batch["palette_of"].gather(1, thing)
-        other = ValueError(
-            f"the batch has things or colors that the world {self.settings['law']!r} doesn't have; it must "
-            "hold scenes of that kind"
-        )
         if not material.is_cuda and not 0 <= material.min() <= material.max() < len(self.law_chances):
-            raise other
+            raise self._other_scenes()
         chances, ab = self.law_chances[material], self.law_ab[material]  # (B, cells, k), (B, cells, k, 2)
         lightness = batch["lightness"][:, 0, down, right].flatten(1)[..., None].expand_as(chances)
         painted = lab_to_rgb(torch.cat([lightness[:, None], ab.movedim(-1, 1)], 1))  # (B, 3, cells, k)
@@ -303,15 +332,24 @@ class PixColor(Colorizer):
         first = torch.full_like(batch["palette_of"], thing.shape[1]).scatter_reduce(1, thing, place, "amin")
         first = (first.gather(1, thing) == place)[:, None, :, None]
         true = levels.flatten(2)[..., None]
-        given = chances * (options[:, 0] == true[:, 0])
-        known = given.sum(-1, keepdim=True)
-        if not known.is_cuda and (first[:, 0] & (known == 0)).any():
-            raise other
-        chances = torch.stack([chances, given / known], 1)
+        # Painted again, a color may round to the next level; no other is so near in every channel.
+        away = (options - true).abs()
+        here = chances > 0
+        if not away.is_cuda and (first[:, 0] & ~(here & (away.amax(1) <= 1)).any(-1, keepdim=True)).any():
+            raise self._other_scenes()
+        away = away[:, 0].masked_fill(~here, self.pixelcnn.levels)
+        given = chances * (away == away.amin(-1, keepdim=True))
+        chances = torch.stack([chances, given / given.sum(-1, keepdim=True)], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
         options, chances = torch.where(first, options, true), torch.where(first, chances, drawn)
         return tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in (options, chances))
+
+    def _other_scenes(self) -> ValueError:
+        return ValueError(
+            f"the batch has things or colors that the world {self.settings['law']!r} doesn't have; it must "
+            "hold scenes of that kind"
+        )
 
     def _pixels(self, size: tuple[int, int], device) -> tuple[Tensor, Tensor]:
         """Rows (h, 1) and columns (w,) of the pixel in each cell's middle; past an edge, the last ones."""
@@ -329,13 +367,19 @@ class PixColor(Colorizer):
                 f"a model that learns {count} materials needs 'material' beside 'rgb' in its batches, as the "
                 f"world gives it; got {', '.join(batch)}"
             )
-        down, right = self._pixels(batch["rgb"].shape[-2:], condition.device)
-        material = batch["material"][:, down, right]
+        size, given = batch["rgb"].shape[-2:], batch["material"]
+        if given.dtype != torch.int64 or given.shape != (len(condition), *size):
+            raise ValueError(
+                f"'material' must be int64 {(len(condition), *size)}, as 'rgb'; got {given.dtype} "
+                f"{tuple(given.shape)}"
+            )
+        down, right = self._pixels(size, condition.device)
+        material = given[:, down, right]
         if not material.is_cuda and not 0 <= material.min() <= material.max() < count:
             raise ValueError(
                 f"'material' must be from 0 to {count - 1}, got {material.min()} to {material.max()}"
             )
-        return F.cross_entropy(self.segmentation(condition).float(), material)
+        return F.cross_entropy(self.condition.names(condition).float(), material)
 
     def refinement_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give the mean squared error of full-size chroma made from the true small map and the gray picture.
@@ -356,10 +400,8 @@ class PixColor(Colorizer):
 
         The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
         """
-        chroma, side = _pad(_chroma(rgb), self.reduction), self.reduction
-        if self.cells == "pixel":
-            return self.pixelcnn.quantize(chroma[:, :, side // 2 :: side, side // 2 :: side])
-        return self.pixelcnn.quantize(F.avg_pool2d(chroma, side))
+        chroma = _pad(_chroma(rgb), self.reduction)
+        return self.pixelcnn.quantize(_cells(chroma, self.reduction, self.cells))
 
     def enlarge(self, chroma: Tensor, size: tuple[int, int]) -> Tensor:
         """Enlarge small maps (B, 2, h, w) to the picture's size, by bilinear interpolation between cells."""
@@ -480,6 +522,21 @@ class ConditionNetwork(nn.Module):
     first_weights : str
         ``"even"``: the three convolutions keep the size of the features. ``"torch"``: torch's own, which make
         the condition some ten times smaller.
+    cells : str
+        Which gray is a cell's own: ``"mean"``, that of its pixels, or ``"pixel"``, that of the one in its
+        middle.
+    materials : int
+        How many materials it tells apart, with a linear layer on the features.
+    waves : int
+        With waves the condition has three parts: the features, ``cos(pi k g)`` of the cell's own gray g for k
+        from 1 to so many, and the probabilities of its materials. Convolutions and batch norms blur a number;
+        from waves a linear layer can make steps at any gray. The probabilities get no gradient from what
+        follows: they are learned as names alone.
+
+    Notes
+    -----
+    Source: Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional
+    Domains", NeurIPS 2020, for the waves.
     """
 
     def __init__(
@@ -489,6 +546,9 @@ class ConditionNetwork(nn.Module):
         reduction: int = 8,
         pretrained: bool = False,
         first_weights: str = "even",
+        cells: str = "mean",
+        materials: int = 0,
+        waves: int = 0,
     ):
         super().__init__()
         check_first_weights(first_weights)
@@ -502,7 +562,7 @@ class ConditionNetwork(nn.Module):
             raise ValueError(f"the ResNet-101 has a reduction of 8, got {reduction}")
         if pretrained and backbone != "resnet101":
             raise ValueError(f"pretrained weights are for the backbone 'resnet101', got {backbone!r}")
-        self.reduction = reduction
+        self.reduction, self.width, self.cells, self.waves = reduction, width, cells, waves
         features = 1024 if backbone == "resnet101" else 2 * width
         self.backbone = _resnet101(pretrained) if backbone == "resnet101" else _small(features, reduction)
         self.adaptation = nn.Sequential(
@@ -516,9 +576,36 @@ class ConditionNetwork(nn.Module):
         if first_weights == "even":
             for layer in self.adaptation[::2]:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        self.segmentation = None
+        self.segment(materials)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the condition."""
+        if not self.waves:
+            return self.width
+        return self.width + self.waves + (self.segmentation.out_channels if self.segmentation else 0)
+
+    def segment(self, materials: int) -> None:
+        """Tell so many materials apart, with weights drawn anew; 0 for none."""
+        like, self.segmentation = next(self.parameters()), None
+        if materials:
+            self.segmentation = nn.Conv2d(self.width, materials, 1).to(like)
+
+    def names(self, condition: Tensor) -> Tensor:
+        """Score the materials of each cell: the condition (B, channels, h, w) to (B, materials, h, w).
+
+        Raises
+        ------
+        ValueError
+            If it tells no materials apart.
+        """
+        if self.segmentation is None:
+            raise ValueError("this condition network tells no materials apart; see PixColor.segment")
+        return self.segmentation(condition[:, : self.width])
 
     def forward(self, gray: Tensor, frozen: bool = False) -> Tensor:
-        """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, width, h, w).
+        """Give the condition: gray (B, 1, H, W) in [0, 1] to (B, channels, h, w).
 
         The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
 
@@ -528,7 +615,20 @@ class ConditionNetwork(nn.Module):
         self.backbone.train(self.training and not frozen)
         with torch.no_grad() if frozen else contextlib.nullcontext():
             features = self.backbone(x)
-        return self.adaptation(features)
+        features = self.adaptation(features)
+        if not self.waves:
+            return features
+        parts = [features, torch.cos(torch.pi * self._own(gray) * self._numbers(gray))]
+        if self.segmentation is not None:
+            parts.append(self.names(features).float().softmax(1).detach())
+        return torch.cat([part.to(gray.dtype) for part in parts], 1)
+
+    def _own(self, gray: Tensor) -> Tensor:
+        """The gray that is each cell's own, (B, 1, h, w)."""
+        return _cells(_pad(gray, self.reduction), self.reduction, self.cells)
+
+    def _numbers(self, like: Tensor) -> Tensor:
+        return torch.arange(1, self.waves + 1, dtype=like.dtype, device=like.device)[:, None, None]
 
 
 class Refinement(nn.Module):
@@ -631,6 +731,13 @@ def _pad(x: Tensor, multiple: int) -> Tensor:
     """Continue pictures to the right and downward with their edge pixels until their sides fit."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def _cells(x: Tensor, side: int, cells: str) -> Tensor:
+    """What each cell holds of pictures whose sides fit the grid: a mean, or the pixel in the middle."""
+    if cells == "pixel":
+        return x[:, :, side // 2 :: side, side // 2 :: side]
+    return F.avg_pool2d(x, side)
 
 
 def _chroma(rgb: Tensor) -> Tensor:

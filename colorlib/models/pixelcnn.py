@@ -49,6 +49,10 @@ class PixelCNN(nn.Module):
         above hold passes all blocks. ``"torch"``: the smaller ones that torch gives to any convolution.
     attention : int
         Heads of attention, see :class:`Recall`. With 0, the published network, there is none.
+    late : bool
+        Whether the hidden layer at the end sees the condition, too. In the published network only the blocks
+        do. What the last block leaves for Cr is half of ``width`` numbers, and without this all that the
+        picture says of the level must fit into them, beside what the past says.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class PixelCNN(nn.Module):
         condition: int = 64,
         first_weights: str = "even",
         attention: int = 0,
+        late: bool = False,
     ):
         super().__init__()
         check_first_weights(first_weights)
@@ -104,6 +109,8 @@ class PixelCNN(nn.Module):
             self._start()
         self.recall = None
         self.attend(attention)
+        self.condition_to_hidden = None
+        self.inform(condition, late)
 
     def _start(self) -> None:
         """Draw the first weights so that the vertical stack's sums start with a variance near one.
@@ -178,6 +185,72 @@ class PixelCNN(nn.Module):
             raise ValueError(f"there are {self.recall.heads} heads of attention already; got {heads} more")
         self.recall = Recall(self.hidden.in_channels, self.condition, heads).to(self.hidden.weight)
 
+    def broaden(self, hidden: int) -> None:
+        """Give the layer before the last more channels, in place.
+
+        At first nothing changes, for what follows the new channels is zero. As after :meth:`widen`, an
+        optimizer must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For channels that are no even whole number, or fewer than there are.
+        """
+        if isinstance(hidden, bool) or not isinstance(hidden, int):
+            raise TypeError(f"hidden must be an int, got {hidden!r}")
+        old = self.hidden.out_channels
+        if hidden < old or hidden % 2:
+            raise ValueError(f"hidden must be even and at least the old one, {old}; got {hidden}")
+        before, after, late = self.hidden, self.to_levels, self.condition_to_hidden
+        self.hidden = RowConv(before.in_channels, hidden).to(before.weight)
+        self.to_levels = RowConv(hidden, after.out_channels).to(after.weight)
+        # The first half of the channels is Cr's, before and after.
+        half = torch.arange(old // 2, device=before.weight.device)
+        kept = torch.cat([half, hidden // 2 + half])
+        with torch.no_grad():
+            self.hidden.weight[kept], self.hidden.bias[kept] = before.weight, before.bias
+            self.to_levels.weight.zero_()
+            self.to_levels.weight[:, kept] = after.weight
+            self.to_levels.bias.copy_(after.bias)
+            if late is not None:
+                self.condition_to_hidden = nn.Conv2d(self.condition, hidden, 1, bias=False).to(late.weight)
+                self.condition_to_hidden.weight.zero_()
+                self.condition_to_hidden.weight[kept] = late.weight
+
+    def inform(self, condition: int, late: bool = False) -> None:
+        """Let a condition of so many channels in, in place, and with ``late`` let the hidden layer see it.
+
+        Channels are added and taken away at the end. With more of them nothing changes at first, for their
+        weights are zero, and so are the hidden layer's. What was learned of channels taken away is lost. As
+        after :meth:`widen`, an optimizer must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For channels that are no whole number above 0.
+        """
+        if isinstance(condition, bool) or not isinstance(condition, int):
+            raise TypeError(f"condition must be an int, got {condition!r}")
+        if condition < 1:
+            raise ValueError(f"condition must be at least 1, got {condition}")
+        if not isinstance(late, bool):
+            raise TypeError(f"late must be True or False, got {late!r}")
+        more, self.condition = condition - self.condition, condition
+        layers = [layer for layer in (self.condition_to_hidden,) if layer is not None]
+        for block in self.blocks:
+            layers += [block.condition_to_vertical, block.condition_to_horizontal]
+        if self.recall is not None:
+            layers += [self.recall.query, self.recall.key, self.recall.value]
+        if more:
+            for layer in layers:
+                weight = F.pad(layer.weight.detach(), (0, 0, 0, 0, 0, more))  # less than 0 crops
+                layer.weight = nn.Parameter(weight, layer.weight.requires_grad)
+                layer.in_channels += more
+        if late and self.condition_to_hidden is None:
+            layer = nn.Conv2d(condition, self.hidden.out_channels, 1, bias=False)
+            nn.init.zeros_(layer.weight)
+            self.condition_to_hidden = layer.to(self.hidden.weight)
+
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
 
@@ -198,7 +271,10 @@ class PixelCNN(nn.Module):
             horizontal = horizontal + self.recall(chroma, condition)
         for block in self.blocks:
             vertical, horizontal = block(vertical, horizontal, condition)
-        scores = self.to_levels(F.relu(self.hidden(F.relu(horizontal))))
+        hidden = self.hidden(F.relu(horizontal))
+        if self.condition_to_hidden is not None:
+            hidden = hidden + self.condition_to_hidden(condition)
+        scores = self.to_levels(F.relu(hidden))
         return scores.unflatten(1, (2, self.levels))
 
     def nats(self, levels: Tensor, condition: Tensor, targets: tuple[Tensor, Tensor] | None = None) -> Tensor:

@@ -167,6 +167,11 @@ class _Rows:
         self.first, reach = first.vertical, first.vertical.reach
         self.past = torch.zeros(count, 2, reach, width + 2 * reach, **like)  # the last rows of chroma
         self.depth = len(blocks)
+        self.late = None  # (N, w, hidden): what the hidden layer gets of the row's condition, if it sees it
+        if pixelcnn.condition_to_hidden is not None:
+            self.to_hidden = pixelcnn.condition_to_hidden.weight[:, :, 0, 0].T.contiguous()
+            self.hidden_bias = pixelcnn.hidden.bias
+            self.late = torch.empty(count, width, len(self.hidden_bias), **like)
         if not blocks:
             return
 
@@ -206,9 +211,11 @@ class _Rows:
         """Run the stack for a row: `top`, (N, w, width), and `addends`, (depth, N, w, 2 width)."""
         self.top = self.first._conv_forward(self.past, self.first.weight, self.first.bias)
         self.top = self.top[:, :, 0].transpose(1, 2).contiguous()
+        condition = self.condition[row]
+        if self.late is not None:
+            self.late.unflatten(0, (self.samples, -1)).copy_(condition @ self.to_hidden + self.hidden_bias)
         if not self.depth:
             return
-        condition = self.condition[row]
         images, columns, _ = condition.shape
         terms = torch.addmm(self.biases, condition.flatten(0, 1), self.terms)
         terms = terms.view(1, images, columns, self.depth, 2, -1)
@@ -396,6 +403,11 @@ class _Pixel:
         last = pixelcnn.to_levels.masked_weight()[:, :, 0, 0]
         hidden, levels = len(weight) // 2, len(last) // 2
         self.hidden = torch.empty(count, 2 * hidden, **like)
+        # What the hidden layer adds: its bias, or where it sees the condition, the pixel's own.
+        self.late = pixelcnn.condition_to_hidden is not None
+        self.hidden_addends = pixelcnn.hidden.bias.clone()
+        if self.late:
+            self.hidden_addends = torch.zeros(count, 2 * hidden, **like)
         self.heads = []
         for channel in range(2):
             seen, own = slice(0, (channel + 1) * group), slice(channel * hidden, (channel + 1) * hidden)
@@ -403,7 +415,7 @@ class _Pixel:
             self.heads.append(
                 (
                     self.last[:, seen],
-                    pixelcnn.hidden.bias[own].contiguous(),
+                    self.hidden_addends[..., own],
                     weight[own, seen].T.contiguous(),
                     self.hidden[:, own],
                     pixelcnn.to_levels.bias[score].contiguous(),
@@ -425,6 +437,8 @@ class _Pixel:
             self.known.copy_(self.task.known[:, :, row, column])
             self.given.copy_(self.task.given[:, :, row, column])
         self.top.copy_(rows.top[:, column])
+        if self.late:
+            self.hidden_addends.copy_(rows.late[:, column])
         memory.add_to(self.top)
         if self.depth:
             self.addends.copy_(rows.addends[:, :, column])
@@ -484,6 +498,8 @@ def _record(step: Callable[[], None], pixel: _Pixel) -> Callable[[], None]:
     aside.wait_stream(torch.cuda.current_stream(pixel.noise.device))
     for tensor in (pixel.noise, pixel.known, pixel.given, pixel.top, pixel.addends):
         tensor.zero_()
+    if pixel.late:
+        pixel.hidden_addends.zero_()
     with torch.cuda.device(pixel.noise.device):
         with torch.cuda.stream(aside):
             for _ in range(3):

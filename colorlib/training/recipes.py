@@ -247,6 +247,12 @@ _FARTHER_PIXCOLOR = replace(
     checkpoint_every=500,
     settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
 )
+_TAUGHT_PIXCOLOR = replace(
+    _FARTHER_PIXCOLOR,
+    steps=32_000,
+    seed=3,
+    settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
+)
 _RECIPES = {
     "patch": {
         "quick": Recipe(
@@ -423,11 +429,13 @@ _RECIPES = {
         "world-farther": _FARTHER_PIXCOLOR,
         # From the weights of "world-farther" on, with other scenes, and with the world's 23 materials as a
         # second goal of the condition network, and the law's chances in place of single draws.
-        "world-last": replace(
-            _FARTHER_PIXCOLOR,
-            steps=32_000,
-            seed=3,
-            settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
+        "world-taught": _TAUGHT_PIXCOLOR,
+        # From the weights of "world-taught" on: the PixelCNN is told each cell's own gray and its materials.
+        "world-told": replace(
+            _TAUGHT_PIXCOLOR,
+            steps=24_000,
+            seed=4,
+            settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
         ),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
