@@ -314,7 +314,7 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         tiny(law="landscape")
 
 
-def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s():
+def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
     # With 256 levels a car's blue at one lightness, painted again, falls on the other side of a border.
     world = World(32)
     model = tiny(reduction=2, levels=256, cells="pixel", law="landscape").eval()
@@ -330,8 +330,45 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s():
         for shift in (-1, 0, 1):
             options, chances = model._chances(levels + shift, batch)
             torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
-    with pytest.raises(ValueError, match="doesn't have"):
-        model._chances(levels + 2, batch)
+    # In both channels: a color two levels off in one of them is none of the law's.
+    for off in ((2, 2), (2, 0), (0, 2)):
+        wrong = levels + torch.tensor(off)[:, None, None]
+        with pytest.raises(ValueError, match="doesn't have"):
+            model._chances(wrong, batch)
+    # Where it may not look, it doesn't learn them either.
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda x: True))
+    _, chances = model._chances(wrong, batch)
+    assert chances.isnan().any()
+    _, chances = model._chances(levels, batch)
+    assert chances.isfinite().all()
+
+
+def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
+    # Two of a car's colors, yellow and orange say, may have one Cr, and then Cb tells them apart.
+    world = World(32)
+    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape").eval()
+    scene = world.batch(range(40))
+    options, chances = model._chances(model.levels(scene.rgb), vars(scene))
+    true = model.levels(scene.rgb)
+    begins = (chances[:, 0] > 0).sum(1) > 1  # (B, h, w): where a thing with a choice begins
+    shared = 0
+    for i, row, column in begins.nonzero().tolist():
+        cr, cb = options[i, :, :, row, column]
+        p, given = chances[i, :, :, row, column]
+        wanted = p * (cr == true[i, 0, row, column])
+        torch.testing.assert_close(given, wanted / wanted.sum())
+        shared += int((given > 0).sum() > 1)
+    assert shared > 5
+
+
+@pytest.mark.parametrize("name", ["object", "lightness"])
+def test_scenes_that_are_not_of_the_picture_s_size_are_refused(name):
+    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape")
+    batch = {**vars(World(16).batch([0, 1]))}
+    for wrong in (batch[name][..., :8], batch[name][:1], torch.cat([batch[name]] * 2, -1)):
+        with pytest.raises(ValueError, match=f"'{name}' must be .*16, 16.*, as 'rgb'; got "):
+            model.pixelcnn_loss({**batch, name: wrong})
+    assert model.steps == 0  # a refused batch is no step
 
 
 @pytest.mark.parametrize("cells", ["pixel", "mean"])
@@ -393,6 +430,38 @@ def test_waves_change_nothing_until_they_learn():
     for waves, error in ((-1, ValueError), (True, TypeError), (2.0, TypeError)):
         with pytest.raises(error, match=f"waves must be .*got {waves!r}"):
             tiny(waves=waves)
+
+
+def test_told_of_all_it_learns_all(tmp_path):
+    """With the settings of the last recipe of the world each weight moves."""
+    settings = recipes.get("pixcolor", "world-told").settings
+    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2, "waves": 3}
+    torch.manual_seed(0)
+    model = PixColor(**{**settings, **small})
+    first = {name: p.clone() for name, p in model.named_parameters()}
+    fit(model, World(size=16), change(steps=4), tmp_path)
+    for name, p in model.named_parameters():
+        assert not torch.equal(first[name], p), name
+    model.pixelcnn_loss(vars(World(16).batch([0, 1])))
+    assert set(model.figures) == {"nats", "segmentation"}
+    model.segment(0)
+    assert model.figures == {}  # they were of other goals
+
+
+@pytest.mark.parametrize(
+    "settings, error, message",
+    [
+        ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
+        ({"waves": 2.5}, TypeError, "waves must be an int, got 2.5"),
+        ({"waves": -3}, ValueError, "waves must be at least 0, got -3"),
+        ({"materials": -2}, ValueError, "materials must be at least 0, got -2"),
+        ({"width": 8.0}, TypeError, "width must be an int, got 8.0"),
+        ({"width": 0}, ValueError, "width must be at least 1, got 0"),
+    ],
+)
+def test_bad_parameters_of_the_condition_network_are_named(settings, error, message):
+    with pytest.raises(error, match=message):
+        ConditionNetwork(**{"backbone": "small", "reduction": 4, **settings})
 
 
 def test_the_recipes_with_materials_have_the_world_s_materials_and_law():

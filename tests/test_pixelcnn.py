@@ -348,6 +348,10 @@ def test_a_broadened_network_computes_the_same_until_it_learns(late):
     assert torch.equal(by_group(jacobian(scores(model, condition), chroma)), past(2))
     model.broaden(40)  # nothing to do
     assert torch.equal(large(chroma, condition), model(chroma, condition))
+    model.requires_grad_(False)
+    model.broaden(44)  # what is frozen stays so
+    model.inform(3, late=late)
+    assert {p.requires_grad for p in model.parameters()} == {False}
     for hidden, error in ((38, ValueError), (41, ValueError), (48.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match=f"hidden must be .*got {hidden!r}"):
             model.broaden(hidden)
@@ -380,6 +384,19 @@ def test_more_of_a_condition_changes_nothing_until_it_learns(attention):
         model.inform(2.0)
     with pytest.raises(TypeError, match="late must be True or False, got 1"):
         model.inform(2, late=1)
+
+
+def test_in_whatever_order_it_grew_its_parameters_have_one_order():
+    # A run's checkpoint keeps the optimizer's state by the order of the parameters.
+    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, attention=2, late=True)
+    wanted = [name for name, _ in built.named_parameters()]
+    for informed_first in (False, True):
+        model = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2)
+        if informed_first:
+            model.inform(2, late=True)
+        model.attend(2)
+        model.inform(2, late=True)
+        assert [name for name, _ in model.named_parameters()] == wanted
 
 
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):

@@ -175,13 +175,14 @@ def test_progress_is_told_and_can_stop(sampler):
         sampler(model, given, progress=fail)
 
 
+@pytest.mark.parametrize("sampler", [sample, naive_sample])
 @pytest.mark.parametrize("attention", [0, 2])
-def test_it_draws_the_same_inside_autocast(attention):
+def test_it_draws_the_same_inside_autocast(attention, sampler):
     model = build(dtype=torch.float32, attention=attention)
     given = condition(4, 5, batch=2, dtype=torch.float32)
-    outside = sample(model, given, 3, chance())
+    outside = sampler(model, given, 3, chance())
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(sample(model, given, 3, chance()), outside)
+        assert torch.equal(sampler(model, given, 3, chance()), outside)
 
 
 def test_what_is_drawn_can_be_learned_from():

@@ -178,12 +178,18 @@ class PixColor(Colorizer):
     # Training.
 
     def widen(self, kernel: int) -> None:
-        """Let the PixelCNN's blocks see farther without changing what it computes, see `PixelCNN.widen`."""
+        """Let the PixelCNN's blocks see farther without changing what it computes.
+
+        See :meth:`PixelCNN.widen`, which raises its errors. An optimizer must be made anew.
+        """
         self.pixelcnn.widen(kernel)
         self.settings["kernel"] = kernel
 
     def attend(self, heads: int) -> None:
-        """Give the PixelCNN attention without changing what it computes, see `PixelCNN.attend`."""
+        """Give the PixelCNN attention without changing what it computes.
+
+        See :meth:`PixelCNN.attend`, which raises its errors. An optimizer must be made anew.
+        """
         self.pixelcnn.attend(heads)
         self.settings["attention"] += heads  # of two calls at most one is not 0
 
@@ -213,14 +219,17 @@ class PixColor(Colorizer):
         self.settings["materials"] = materials
 
     def broaden(self, hidden: int) -> None:
-        """Give the PixelCNN's hidden layer more channels without changing what it computes."""
+        """Give the PixelCNN's hidden layer more channels without changing what it computes.
+
+        See :meth:`PixelCNN.broaden`, which raises its errors. An optimizer must be made anew.
+        """
         self.pixelcnn.broaden(hidden)
         self.settings["hidden"] = hidden
 
     def inform(self, waves: int) -> None:
         """Tell the PixelCNN each cell's own gray and its materials without changing what it computes.
 
-        As after :meth:`widen`, an optimizer must be made anew.
+        ``waves`` is the number of cosines of the gray, see the class. An optimizer must be made anew.
 
         Raises
         ------
@@ -293,18 +302,21 @@ class PixColor(Colorizer):
         ------
         ValueError
             If a model that learns materials is given none, or one that is out of range, or a model that
-            follows a law is given no scenes, or scenes of another kind.
+            follows a law is given no scenes, or scenes of another kind. On a GPU, where looking would mean
+            waiting, wrong scenes make the loss NaN, and :func:`colorlib.training.fit` stops.
         """
         frozen = self.training and bool(self.steps < self.unfreeze_at)
-        if self.training:
-            self.steps += 1
         condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
         targets = None if self.settings["law"] is None else self._chances(levels, batch)
         nats = self.pixelcnn.nats(levels, condition, targets).mean()
-        if self.condition.segmentation is None:
+        segmentation = None
+        if self.condition.segmentation is not None:
+            segmentation = self._segmentation_loss(condition, batch)
+        if self.training:
+            self.steps += 1  # a refused batch is no step
+        if segmentation is None:
             return nats
-        segmentation = self._segmentation_loss(condition, batch)
         self.figures.update(nats=nats.detach(), segmentation=segmentation.detach())
         return nats + segmentation
 
@@ -317,6 +329,10 @@ class PixColor(Colorizer):
                 f"a model that follows a law needs the world's scenes; the batch has no {', '.join(missing)}"
             )
         count, _, height, width = levels.shape
+        size = tuple(batch["rgb"].shape[-2:])
+        for name, wanted in (("object", (count, *size)), ("lightness", (count, 1, *size))):
+            if batch[name].shape != wanted:
+                raise ValueError(f"{name!r} must be {wanted}, as 'rgb'; got {tuple(batch[name].shape)}")
         down, right = self._pixels(batch["rgb"].shape[-2:], levels.device)
         thing = batch["object"][:, down, right].flatten(1)  # (B, cells)
         material = batch["palette_of"].gather(1, thing)
@@ -335,10 +351,12 @@ class PixColor(Colorizer):
         # Painted again, a color may round to the next level; no other is so near in every channel.
         away = (options - true).abs()
         here = chances > 0
-        if not away.is_cuda and (first[:, 0] & ~(here & (away.amax(1) <= 1)).any(-1, keepdim=True)).any():
+        fits = (here & (away.amax(1) <= 1)).any(-1, keepdim=True)
+        if not away.is_cuda and (first[:, 0] & ~fits).any():
             raise self._other_scenes()
         away = away[:, 0].masked_fill(~here, self.pixelcnn.levels)
-        given = chances * (away == away.amin(-1, keepdim=True))
+        # Where nothing fits, 0 / 0: on a GPU the loss is then not a number, and training stops.
+        given = chances * (away == away.amin(-1, keepdim=True)) * fits
         chances = torch.stack([chances, given / given.sum(-1, keepdim=True)], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
@@ -446,7 +464,7 @@ class PixColor(Colorizer):
         low, high = chroma.min().item(), chroma.max().item()
         if not (low >= -1 and high <= 1):  # NaN fails both
             raise ValueError(f"chroma must be in [-1, 1], got values from {low:.4g} to {high:.4g}")
-        with _evaluating(self):
+        with _evaluating(self), torch.autocast(gray.device.type, enabled=False):
             return -self.pixelcnn.nats(self.pixelcnn.quantize(chroma), self.condition(gray)).sum((1, 2, 3))
 
     def chroma(
@@ -533,6 +551,13 @@ class ConditionNetwork(nn.Module):
         from waves a linear layer can make steps at any gray. The probabilities get no gradient from what
         follows: they are learned as names alone.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter of the wrong type or out of its range.
+    RuntimeError
+        Where the pretrained weights cannot be downloaded.
+
     Notes
     -----
     Source: Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional
@@ -554,9 +579,19 @@ class ConditionNetwork(nn.Module):
         check_first_weights(first_weights)
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}")
-        if isinstance(reduction, bool) or not isinstance(reduction, int):
-            raise TypeError(f"reduction must be an int, got {reduction!r}")
-        if reduction < 1 or reduction & (reduction - 1):
+        if cells not in CELLS:
+            raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
+        for name, value, least in (
+            ("width", width, 1),
+            ("reduction", reduction, 1),
+            ("materials", materials, 0),
+            ("waves", waves, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if reduction & (reduction - 1):
             raise ValueError(f"reduction must be a power of 2, got {reduction}")
         if backbone == "resnet101" and reduction != 8:
             raise ValueError(f"the ResNet-101 has a reduction of 8, got {reduction}")
@@ -576,7 +611,7 @@ class ConditionNetwork(nn.Module):
         if first_weights == "even":
             for layer in self.adaptation[::2]:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        self.segmentation = None
+        self.register_module("segmentation", None)
         self.segment(materials)
 
     @property
@@ -609,7 +644,8 @@ class ConditionNetwork(nn.Module):
 
         The grid has h = ceil(H / reduction) rows and w = ceil(W / reduction) columns.
 
-        With ``frozen`` the backbone gets no gradient and its batch norms change nothing.
+        With ``frozen`` the backbone gets no gradient and its batch norms change nothing. Otherwise the
+        backbone is in the network's own mode.
         """
         x = _pad((gray - 0.449) / 0.226, self.reduction)  # ImageNet's mean and deviation, averaged over RGB
         self.backbone.train(self.training and not frozen)
@@ -620,7 +656,7 @@ class ConditionNetwork(nn.Module):
             return features
         parts = [features, torch.cos(torch.pi * self._own(gray) * self._numbers(gray))]
         if self.segmentation is not None:
-            parts.append(self.names(features).float().softmax(1).detach())
+            parts.append(self.names(features).softmax(1, dtype=gray.dtype).detach())
         return torch.cat([part.to(gray.dtype) for part in parts], 1)
 
     def _own(self, gray: Tensor) -> Tensor:

@@ -107,9 +107,10 @@ class PixelCNN(nn.Module):
         self.to_levels = RowConv(hidden, 2 * levels)
         if first_weights == "even":
             self._start()
-        self.recall = None
+        # Both have their places from the start: a run's checkpoint counts on the order of the parameters.
+        self.register_module("recall", None)
+        self.register_module("condition_to_hidden", None)
         self.attend(attention)
-        self.condition_to_hidden = None
         self.inform(condition, late)
 
     def _start(self) -> None:
@@ -201,6 +202,8 @@ class PixelCNN(nn.Module):
         old = self.hidden.out_channels
         if hidden < old or hidden % 2:
             raise ValueError(f"hidden must be even and at least the old one, {old}; got {hidden}")
+        if hidden == old:
+            return
         before, after, late = self.hidden, self.to_levels, self.condition_to_hidden
         self.hidden = RowConv(before.in_channels, hidden).to(before.weight)
         self.to_levels = RowConv(hidden, after.out_channels).to(after.weight)
@@ -216,13 +219,17 @@ class PixelCNN(nn.Module):
                 self.condition_to_hidden = nn.Conv2d(self.condition, hidden, 1, bias=False).to(late.weight)
                 self.condition_to_hidden.weight.zero_()
                 self.condition_to_hidden.weight[kept] = late.weight
+                self.condition_to_hidden.requires_grad_(late.weight.requires_grad)
+        self.hidden.requires_grad_(before.weight.requires_grad)
+        self.to_levels.requires_grad_(after.weight.requires_grad)
 
     def inform(self, condition: int, late: bool = False) -> None:
         """Let a condition of so many channels in, in place, and with ``late`` let the hidden layer see it.
 
         Channels are added and taken away at the end. With more of them nothing changes at first, for their
-        weights are zero, and so are the hidden layer's. What was learned of channels taken away is lost. As
-        after :meth:`widen`, an optimizer must be made anew.
+        weights are zero, and so are the hidden layer's. What was learned of channels taken away is lost. A
+        hidden layer that sees the condition already goes on seeing it. As after :meth:`widen`, an optimizer
+        must be made anew.
 
         Raises
         ------

@@ -25,18 +25,19 @@ def naive_sample(
     task = check(pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress)
     repeated = condition.repeat(samples, 1, 1, 1)
     levels = torch.full_like(task.known, pixelcnn.levels // 2)
-    for row in range(levels.shape[-2]):
-        noise = task.noise()
-        for column in range(levels.shape[-1]):
-            for channel in range(2):
-                logits = pixelcnn(pixelcnn.values(levels).to(condition.dtype), repeated)
-                drawn = draw(
-                    logits[:, channel, :, row, column],
-                    noise[column, channel],
-                    temperature,
-                    top_p,
-                )
-                place = (slice(None), channel, row, column)
-                levels[place] = torch.where(task.given[place], task.known[place], drawn)
-        report(progress, row, levels.unflatten(0, (samples, -1)))
+    with torch.autocast(condition.device.type, enabled=False):
+        for row in range(levels.shape[-2]):
+            noise = task.noise()
+            for column in range(levels.shape[-1]):
+                for channel in range(2):
+                    logits = pixelcnn(pixelcnn.values(levels).to(condition.dtype), repeated)
+                    drawn = draw(
+                        logits[:, channel, :, row, column],
+                        noise[column, channel],
+                        temperature,
+                        top_p,
+                    )
+                    place = (slice(None), channel, row, column)
+                    levels[place] = torch.where(task.given[place], task.known[place], drawn)
+            report(progress, row, levels.unflatten(0, (samples, -1)))
     return levels.unflatten(0, (samples, -1))
