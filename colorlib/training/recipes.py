@@ -433,7 +433,7 @@ _RECIPES = {
         # From the weights of "world-taught" on: the PixelCNN is told each cell's own gray and its materials.
         "world-told": replace(
             _TAUGHT_PIXCOLOR,
-            steps=24_000,
+            steps=20_000,
             seed=4,
             settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
         ),
