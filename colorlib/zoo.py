@@ -54,17 +54,18 @@ def build(
     start : str or Path, optional
         Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
         exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
-        ``"kernel"`` or ``"hidden"``, its first heads of ``"attention"`` or its first ``"waves"``, and it
-        learns the ``"materials"`` and the ``"law"`` of the settings or, where they have none, none. See
-        :class:`colorlib.models.PixColor`, `widen`, `broaden`, `attend`, `inform`, `segment` and `follow`.
+        ``"kernel"`` or ``"hidden"``, its first heads of ``"attention"``, its first ``"waves"`` or its first
+        ``"marginal"``, and it learns the ``"materials"`` and the ``"law"`` of the settings or, where they
+        have none, none. See :class:`colorlib.models.PixColor`, `widen`, `broaden`, `attend`, `inform`, `mix`,
+        `segment` and `follow`.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
     ValueError
-        For an unknown name, weights of another model, or more attention or waves for a model that has some,
-        or a law for a PixColor whose cells hold means.
+        For an unknown name, weights of another model, or more attention, waves or marginal for a model that has
+        some, or a law for a PixColor whose cells hold means.
     """
     settings = dict(settings or {})
     if name not in MODELS:
@@ -106,6 +107,8 @@ def _adapt(model: PixColor, settings: dict) -> None:
     model.segment(settings.get("materials", 0))
     if settings.get("waves", 0) > model.settings["waves"]:
         model.inform(settings["waves"])
+    if settings.get("marginal", 0) > model.settings["marginal"]:
+        model.mix(settings["marginal"])
     model.follow(settings.get("law"))
 
 

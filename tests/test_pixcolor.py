@@ -262,7 +262,7 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         """Of each cell, by draws and by the law, were the scenes painted so: (2, 2, 256)."""
         rgb = lab_to_rgb(torch.cat([scene.lightness, world.law.drawn(scene, colors)], 1))
         levels = model.levels(rgb)
-        by_law = model._chances(levels, {**vars(scene), "rgb": rgb})
+        by_law, _ = model._chances(levels, {**vars(scene), "rgb": rgb})
         return [model.pixelcnn.nats(levels, condition, targets).flatten(2) for targets in (None, by_law)]
 
     with torch.no_grad():
@@ -328,8 +328,8 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
             lab_to_rgb(torch.cat([batch["lightness"], world.law.drawn(scene, scene.colors)[None]], 1))
         )
         for shift in (-1, 0, 1):
-            options, chances = model._chances(levels + shift, batch)
-            torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
+            for _, chances in model._chances(levels + shift, batch):
+                torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
     # In both channels: a color two levels off in one of them is none of the law's.
     for off in ((2, 2), (2, 0), (0, 2)):
         wrong = levels + torch.tensor(off)[:, None, None]
@@ -337,9 +337,9 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
             model._chances(wrong, batch)
     # Where it may not look, it doesn't learn them either.
     monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda x: True))
-    _, chances = model._chances(wrong, batch)
+    _, chances = model._chances(wrong, batch)[0]
     assert chances.isnan().any()
-    _, chances = model._chances(levels, batch)
+    _, chances = model._chances(levels, batch)[0]
     assert chances.isfinite().all()
 
 
@@ -348,7 +348,7 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
     world = World(32)
     model = tiny(reduction=2, levels=32, cells="pixel", law="landscape").eval()
     scene = world.batch(range(40))
-    options, chances = model._chances(model.levels(scene.rgb), vars(scene))
+    (options, chances), by_itself = model._chances(model.levels(scene.rgb), vars(scene))
     true = model.levels(scene.rgb)
     begins = (chances[:, 0] > 0).sum(1) > 1  # (B, h, w): where a thing with a choice begins
     shared = 0
@@ -358,7 +358,42 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
         wanted = p * (cr == true[i, 0, row, column])
         torch.testing.assert_close(given, wanted / wanted.sum())
         shared += int((given > 0).sum() > 1)
+        for of_all, of_first in zip(by_itself, (options, chances), strict=True):
+            assert torch.equal(of_all[i, :, :, row, column], of_first[i, :, :, row, column])
     assert shared > 5
+    # By itself, each cell has what its thing might have: the same chances everywhere in a thing.
+    cells = scene.palette_of.gather(1, scene.object[:, 1::2, 1::2].flatten(1)).view(40, 1, 16, 16)
+    wanted = world.law.probabilities[cells[:, 0]].movedim(-1, 1)
+    torch.testing.assert_close(by_itself[1][:, 0], wanted)
+    fits = (by_itself[0][:, 0] == true[:, :1]) * wanted  # of these Cb is one
+    torch.testing.assert_close(by_itself[1][:, 1], fits / fits.sum(1, keepdim=True))
+
+
+def test_a_marginal_is_learned_in_every_cell_beside_the_mixture():
+    world = World(32)
+    scene = vars(world.batch([3, 7]))
+    model = tiny(reduction=2, levels=32, cells="pixel", marginal=6, materials=23).eval()
+    levels, condition = model.levels(scene["rgb"]), model.condition(rgb_to_gray(scene["rgb"]))
+    with torch.no_grad():
+        for law in (None, "landscape"):
+            model.follow(law)
+            loss, figures = model.pixelcnn_loss(scene), dict(model.figures)
+            assert set(figures) == {"nats", "marginal", "segmentation"}
+            assert loss.item() == pytest.approx(sum(figures.values()).item(), rel=1e-6)
+            given_past, by_itself = model._chances(levels, scene) if law else (None, None)
+            nats = model.pixelcnn.nats(levels, condition, given_past).mean()
+            assert figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
+            alone = model.pixelcnn.marginal(model.pixelcnn.values(levels)[:, 0], condition).log_softmax(2)
+            options, chances = by_itself or (levels[:, :, None], torch.ones_like(levels[:, :, None]))
+            wanted = -(chances * alone.gather(2, options)).sum(2).mean()
+            assert figures["marginal"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert model.settings["marginal"] == 6
+    grown = tiny(reduction=2, levels=32, cells="pixel", materials=23)
+    assert grown.settings["marginal"] == 0
+    grown.mix(6)
+    assert grown.settings == {**model.settings, "law": None} and repr(grown) == repr(model)
+    grown = PixColor(**model.settings)
+    grown.load_state_dict(model.state_dict())
 
 
 @pytest.mark.parametrize("name", ["object", "lightness"])

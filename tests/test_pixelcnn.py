@@ -22,12 +22,11 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0, late=False):
+def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0, late=False, marginal=0):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)
-    model = PixelCNN(
-        8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, attention=attention, late=late
-    ).double()
+    more = {"attention": attention, "late": late, "marginal": marginal}
+    model = PixelCNN(8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, **more).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.2 / math.sqrt(parameter[0].numel()))
     return model
@@ -99,20 +98,24 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
 
 
 @pytest.mark.parametrize(
-    "depth, attention, late",
+    "depth, attention, late, marginal",
     [
-        (0, 0, False),
-        (1, 0, False),
-        (2, 0, False),
-        (3, 0, False),
-        (1, 2, False),
-        (2, 1, False),
-        (0, 0, True),
-        (1, 2, True),
+        (0, 0, False, 0),
+        (1, 0, False, 0),
+        (2, 0, False, 0),
+        (3, 0, False, 0),
+        (1, 2, False, 0),
+        (2, 1, False, 0),
+        (0, 0, True, 0),
+        (1, 2, True, 0),
+        (0, 0, False, 6),
+        (1, 2, True, 6),
     ],
 )
-def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(depth, attention, late):
-    model, (chroma, condition) = build(depth, attention=attention, late=late), inputs()
+def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(
+    depth, attention, late, marginal
+):
+    model, (chroma, condition) = build(depth, attention=attention, late=late, marginal=marginal), inputs()
     rows = jacobian(scores(model, condition), chroma)
     # Attention sees the whole past, however far.
     wanted = past(max(HEIGHT, WIDTH) if attention else 1 + depth)
@@ -330,14 +333,14 @@ def test_a_network_given_attention_computes_the_same_until_it_learns():
     assert large(chroma[:0], condition[:0]).shape == (0, 2, 3, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_a_broadened_network_computes_the_same_until_it_learns(late):
-    model, (chroma, condition) = build(1, late=late), inputs(count=4)
+@pytest.mark.parametrize("late, marginal", [(False, 0), (True, 0), (False, 6)])
+def test_a_broadened_network_computes_the_same_until_it_learns(late, marginal):
+    model, (chroma, condition) = build(1, late=late, marginal=marginal), inputs(count=4)
     with torch.no_grad():
         before = model(chroma, condition)
         model.broaden(40)
         torch.testing.assert_close(model(chroma, condition), before, atol=1e-12, rtol=1e-12)
-    large = PixelCNN(8, 1, 3, 3, hidden=40, levels=3, condition=2, late=late).double()
+    large = PixelCNN(8, 1, 3, 3, hidden=40, levels=3, condition=2, late=late, marginal=marginal).double()
     large.load_state_dict(model.state_dict())
     assert repr(large) == repr(model)
     # The new channels learn, and each is Cr's or Cb's, as a network of that size has them.
@@ -357,27 +360,28 @@ def test_a_broadened_network_computes_the_same_until_it_learns(late):
             model.broaden(hidden)
 
 
-@pytest.mark.parametrize("attention", [0, 2])
-def test_more_of_a_condition_changes_nothing_until_it_learns(attention):
-    model, (chroma, condition) = build(2, attention=attention), inputs(count=2)
+@pytest.mark.parametrize("attention, marginal", [(0, 0), (2, 0), (0, 6)])
+def test_more_of_a_condition_changes_nothing_until_it_learns(attention, marginal):
+    more = {"attention": attention, "marginal": marginal}
+    model, (chroma, condition) = build(2, **more), inputs(count=2)
     news = torch.randn(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2)).to(condition)
-    more = torch.cat([condition, news], 1)
+    richer = torch.cat([condition, news], 1)
     with torch.no_grad():
         before = model(chroma, condition)
         model.inform(5, late=True)
-        torch.testing.assert_close(model(chroma, more), before, atol=1e-12, rtol=1e-12)
-    large = PixelCNN(8, 2, 3, 3, hidden=24, levels=3, condition=5, attention=attention, late=True).double()
+        torch.testing.assert_close(model(chroma, richer), before, atol=1e-12, rtol=1e-12)
+    large = PixelCNN(8, 2, 3, 3, hidden=24, levels=3, condition=5, late=True, **more).double()
     large.load_state_dict(model.state_dict())
     assert repr(large) == repr(model)
     with torch.no_grad():
         for layer in (large.condition_to_hidden, large.blocks[1].condition_to_vertical):
-            before = large(chroma, more)
+            before = large(chroma, richer)
             nn.init.normal_(layer.weight)
-            assert not torch.allclose(large(chroma, more), before)
+            assert not torch.allclose(large(chroma, richer), before)
         # Nothing new is learned of what is taken away, and the rest stays.
         model.inform(2)
         assert model.condition_to_hidden is not None
-        torch.testing.assert_close(model(chroma, condition), build(2, attention=attention)(chroma, condition))
+        torch.testing.assert_close(model(chroma, condition), build(2, **more)(chroma, condition))
     with pytest.raises(ValueError, match="condition must be at least 1, got 0"):
         model.inform(0)
     with pytest.raises(TypeError, match="condition must be an int, got 2.0"):
@@ -386,16 +390,91 @@ def test_more_of_a_condition_changes_nothing_until_it_learns(attention):
         model.inform(2, late=1)
 
 
+def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_suggests():
+    model, (chroma, condition) = build(1, marginal=6), inputs(count=4)
+    levels = model.quantize(chroma)
+    with torch.no_grad():
+        gate, p = model.gate(chroma, condition)[:, :, None], model(chroma, condition).exp()
+        torch.testing.assert_close(p.sum(2), torch.ones_like(p[:, :, 0]))
+        alone = model.marginal(chroma[:, 0], condition).softmax(2)
+        plain = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2).double()
+        plain.load_state_dict(
+            {
+                name: x
+                for name, x in model.state_dict().items()
+                if name.split(".")[0] not in ("marginal", "to_gate")
+            }
+        )
+        rest = plain(chroma, condition).softmax(2)
+        assert gate.min() < 0.2 and gate.max() > 0.8 and (alone - rest).abs().max() > 0.5
+        torch.testing.assert_close(p, gate * alone + (1 - gate) * rest)
+        # Nats are those of the mixture, and of the marginal.
+        nats, by_itself = model.both_nats(levels, condition)
+        values = model.values(levels).to(condition)
+        for got, scores_ in (
+            (nats, model(values, condition)),
+            (by_itself, model.marginal(values[:, 0], condition)),
+        ):
+            wanted = -scores_.log_softmax(2).gather(2, levels[:, :, None])[:, :, 0]
+            torch.testing.assert_close(got.double(), wanted)
+        torch.testing.assert_close(model.nats(levels, condition), nats)
+    for call in (lambda: plain.gate(chroma, condition), lambda: plain.both_nats(levels, condition)):
+        with pytest.raises(ValueError, match="this PixelCNN has no marginal"):
+            call()
+
+
+def test_the_marginal_sees_the_condition_and_for_cb_the_cr_of_its_own_cell_alone():
+    model, (chroma, condition) = build(1, marginal=6), inputs()
+    seen = by_group(jacobian(lambda x: model.marginal(x[:, 0], condition).flatten(1, 2), chroma))
+    wanted = torch.zeros(2, PLACES, 2, PLACES, dtype=torch.bool)
+    wanted[1, :, 0] = torch.eye(PLACES) > 0
+    assert torch.equal(seen, wanted)
+    of_condition = by_group(
+        jacobian(lambda x: model.marginal(chroma.detach()[:, 0], x).flatten(1, 2), condition)
+    )
+    assert torch.equal(of_condition, (torch.eye(PLACES) > 0)[:, None].expand(2, -1, 2, -1))
+    # Cr's waves tell every level from the others: their products are those of a cosine transform.
+    waves = model.marginal.waves(model.values(torch.arange(3)).double())
+    torch.testing.assert_close(waves[:, :1], torch.ones(3, 1, dtype=torch.float64))
+    torch.testing.assert_close(waves.T @ waves, torch.diag(torch.tensor([3, 1.5, 1.5]).double()))
+
+
+def test_a_marginal_that_is_mixed_in_changes_little_and_learns():
+    model, (chroma, condition) = build(1), inputs(count=4)
+    with torch.no_grad():
+        before = model(chroma, condition).softmax(2)
+        torch.manual_seed(0)
+        model.mix(6)
+        assert (model(chroma, condition).exp() - before).abs().max() < 0.03
+        torch.testing.assert_close(
+            model.gate(chroma, condition), torch.tensor(-4.0).sigmoid().double().expand(4, 2, 7, 9)
+        )
+    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, marginal=6).double()
+    built.load_state_dict(model.state_dict())
+    assert repr(built) == repr(model) and torch.equal(built(chroma, condition), model(chroma, condition))
+    sum(x.mean() for x in model.both_nats(model.quantize(chroma), condition)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+    model.mix(0)
+    with pytest.raises(ValueError, match="a marginal of 6 channels already; got 3 more"):
+        model.mix(3)
+    for wrong, error in ((-1, ValueError), (2.0, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=f"marginal must be .*got {wrong!r}"):
+            PixelCNN(8, 1, marginal=wrong)
+
+
 def test_in_whatever_order_it_grew_its_parameters_have_one_order():
     # A run's checkpoint keeps the optimizer's state by the order of the parameters.
-    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, attention=2, late=True)
+    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, attention=2, late=True, marginal=6)
     wanted = [name for name, _ in built.named_parameters()]
-    for informed_first in (False, True):
+    for attended_last in (False, True):
         model = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2)
-        if informed_first:
+        if attended_last:
+            model.mix(6)
             model.inform(2, late=True)
         model.attend(2)
         model.inform(2, late=True)
+        model.mix(0 if attended_last else 6)
         assert [name for name, _ in model.named_parameters()] == wanted
 
 

@@ -51,6 +51,8 @@ SHAPES = [  # size of the map, images, samples, settings of the network
     ((4, 5), 2, 3, {"late": True}),
     ((3, 4), 3, 2, {"late": True, "blocks": 0}),
     ((3, 5), 2, 2, {"late": True, "attention": 2}),
+    ((4, 5), 2, 3, {"marginal": 7}),
+    ((3, 5), 3, 2, {"marginal": 7, "late": True, "attention": 2, "levels": 6}),
 ]
 
 

@@ -125,6 +125,16 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
             for model in (begun, again)
         ]
         assert all((x > 0.5) == (begun.pixelcnn.recall is not None) for x in apart), apart
+    # A marginal changes a little: its gate is never quite shut.
+    begun, twin = (
+        zoo.build("pixcolor", world, {**grown, "marginal": 6}, seed=1, start=path).eval() for _ in range(2)
+    )
+    assert all(torch.equal(p, q) for p, q in zip(begun.parameters(), twin.parameters(), strict=True))
+    assert begun.settings["marginal"] == begun.pixelcnn.marginal.hidden == 6
+    again = zoo.load(zoo.save(begun, tmp_path / "mixed.safetensors"))
+    assert torch.equal(again.log_prob(gray, chroma), begun.log_prob(gray, chroma))
+    off = (begun.log_prob(gray, chroma) - old.log_prob(gray, chroma)).abs()
+    assert 0 < off.max() < 0.03 * chroma[0].numel()
     with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
         zoo.build("pixcolor", world, {"attention": 4}, start=tmp_path / "again.safetensors")
 

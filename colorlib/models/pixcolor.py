@@ -78,12 +78,16 @@ class PixColor(Colorizer):
         With how many cosines the PixelCNN is told the gray of each cell itself, see
         :class:`ConditionNetwork`. It is then also told the probabilities of the materials, where the model
         learns them, and its hidden layer sees the condition. The published network has none.
+    marginal : int
+        Hidden channels of what each cell could be by itself, mixed into what the past suggests, see
+        :class:`PixelCNN`. It is learned in all cells, and with a law from the exact chances, see
+        :meth:`pixelcnn_loss`. The published network has none.
 
     Attributes
     ----------
     figures : dict of str to Tensor
-        With ``materials``, what the last call of :meth:`pixelcnn_loss` was made of: ``"nats"`` and
-        ``"segmentation"``.
+        With ``materials`` or ``marginal``, what the last call of :meth:`pixelcnn_loss` was made of:
+        ``"nats"``, and ``"segmentation"`` or ``"marginal"`` or both.
 
     Raises
     ------
@@ -116,6 +120,7 @@ class PixColor(Colorizer):
         materials: int = 0,
         law: str | None = None,
         waves: int = 0,
+        marginal: int = 0,
     ):
         super().__init__()
         if cells not in CELLS:
@@ -140,6 +145,7 @@ class PixColor(Colorizer):
             "materials": 0,
             "law": None,
             "waves": 0,
+            "marginal": 0,
         }
         self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
         self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights, cells)
@@ -157,6 +163,7 @@ class PixColor(Colorizer):
         self.figures: dict[str, Tensor] = {}
         self.segment(materials)
         self.inform(waves)
+        self.mix(marginal)
         self.follow(law)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -247,6 +254,14 @@ class PixColor(Colorizer):
         self.condition.waves = self.settings["waves"] = waves
         self.pixelcnn.inform(self.condition.channels, late=True)
 
+    def mix(self, marginal: int) -> None:
+        """Mix in what each cell could be by itself, with so many hidden channels.
+
+        See :meth:`PixelCNN.mix`, which raises its errors. An optimizer must be made anew.
+        """
+        self.pixelcnn.mix(marginal)
+        self.settings["marginal"] += marginal  # of two calls at most one is not 0
+
     def follow(self, law: str | None) -> None:
         """Let the PixelCNN learn from the exact chances of a kind of drawn world, or with None from draws.
 
@@ -291,6 +306,9 @@ class PixColor(Colorizer):
         stays as it was drawn. The expected loss and gradient are the same as with draws alone, and so is the
         optimum. But a draw tells little of a chance: it takes thousands to tell 0.20 from 0.22.
 
+        Where there is a marginal, the mean nats of a value under the marginal alone are added: of the value
+        drawn, or by a law of all that the cell might have had, in every cell.
+
         Parameters
         ----------
         batch : dict of Tensor
@@ -308,21 +326,31 @@ class PixColor(Colorizer):
         frozen = self.training and bool(self.steps < self.unfreeze_at)
         condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
-        targets = None if self.settings["law"] is None else self._chances(levels, batch)
-        nats = self.pixelcnn.nats(levels, condition, targets).mean()
-        segmentation = None
+        given_past = by_itself = None
+        if self.settings["law"] is not None:
+            given_past, by_itself = self._chances(levels, batch)
+        if self.pixelcnn.marginal is None:
+            parts = {"nats": self.pixelcnn.nats(levels, condition, given_past)}
+        else:
+            names = ("nats", "marginal")
+            parts = dict(
+                zip(names, self.pixelcnn.both_nats(levels, condition, given_past, by_itself), strict=True)
+            )
         if self.condition.segmentation is not None:
-            segmentation = self._segmentation_loss(condition, batch)
+            parts["segmentation"] = self._segmentation_loss(condition, batch)
+        parts = {name: part.mean() for name, part in parts.items()}
         if self.training:
             self.steps += 1  # a refused batch is no step
-        if segmentation is None:
-            return nats
-        self.figures.update(nats=nats.detach(), segmentation=segmentation.detach())
-        return nats + segmentation
+        if len(parts) > 1:
+            self.figures.update({name: part.detach() for name, part in parts.items()})
+        return sum(parts.values())
 
     @torch.no_grad()
-    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Levels that each value might have had, given all before it, and their chances: (B, 2, k, h, w)."""
+    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Levels that each value might have had and their chances, (B, 2, k, h, w) each, twice.
+
+        First given all values before it, then given none but the cell's own Cr.
+        """
         missing = [name for name in ("object", "palette_of", "lightness") if name not in batch]
         if missing:
             raise ValueError(
@@ -352,7 +380,7 @@ class PixColor(Colorizer):
         away = (options - true).abs()
         here = chances > 0
         fits = (here & (away.amax(1) <= 1)).any(-1, keepdim=True)
-        if not away.is_cuda and (first[:, 0] & ~fits).any():
+        if not away.is_cuda and not fits.all():
             raise self._other_scenes()
         away = away[:, 0].masked_fill(~here, self.pixelcnn.levels)
         # Where nothing fits, 0 / 0: on a GPU the loss is then not a number, and training stops.
@@ -360,8 +388,11 @@ class PixColor(Colorizer):
         chances = torch.stack([chances, given / given.sum(-1, keepdim=True)], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
-        options, chances = torch.where(first, options, true), torch.where(first, chances, drawn)
-        return tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in (options, chances))
+        given_past = torch.where(first, options, true), torch.where(first, chances, drawn)
+        return tuple(
+            tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
+            for pair in (given_past, (options, chances))
+        )
 
     def _other_scenes(self) -> ValueError:
         return ValueError(

@@ -53,6 +53,10 @@ class PixelCNN(nn.Module):
         Whether the hidden layer at the end sees the condition, too. In the published network only the blocks
         do. What the last block leaves for Cr is half of ``width`` numbers, and without this all that the
         picture says of the level must fit into them, beside what the past says.
+    marginal : int
+        Hidden channels of what each cell could be by itself, see :class:`Marginal`; 0 for none, as in the
+        published network. Each value is then drawn from a mixture: with the probability of a gate from there,
+        and otherwise as the past suggests. The gate sees what the logits see.
 
     Raises
     ------
@@ -64,7 +68,8 @@ class PixelCNN(nn.Module):
     Sources: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", NeurIPS 2016, for the
     stacks, the gates and the condition; Guadarrama et al., "PixColor", BMVC 2017, Table 2, for the sizes; the
     first weights follow He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2, with gates in
-    place of ReLUs.
+    place of ReLUs; See, Liu, Manning, "Get To The Point: Summarization with Pointer-Generator Networks", ACL
+    2017, section 2.2, for a gate between drawing anew and going on with what is there.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class PixelCNN(nn.Module):
         first_weights: str = "even",
         attention: int = 0,
         late: bool = False,
+        marginal: int = 0,
     ):
         super().__init__()
         check_first_weights(first_weights)
@@ -110,8 +116,11 @@ class PixelCNN(nn.Module):
         # Both have their places from the start: a run's checkpoint counts on the order of the parameters.
         self.register_module("recall", None)
         self.register_module("condition_to_hidden", None)
+        self.register_module("marginal", None)
+        self.register_module("to_gate", None)
         self.attend(attention)
         self.inform(condition, late)
+        self.mix(marginal)
 
     def _start(self) -> None:
         """Draw the first weights so that the vertical stack's sums start with a variance near one.
@@ -215,6 +224,12 @@ class PixelCNN(nn.Module):
             self.to_levels.weight.zero_()
             self.to_levels.weight[:, kept] = after.weight
             self.to_levels.bias.copy_(after.bias)
+            if self.to_gate is not None:
+                gate_before = self.to_gate
+                self.to_gate = RowConv(hidden, 2).to(gate_before.weight)
+                self.to_gate.weight.zero_()
+                self.to_gate.weight[:, kept], self.to_gate.bias[:] = gate_before.weight, gate_before.bias
+                self.to_gate.requires_grad_(gate_before.weight.requires_grad)
             if late is not None:
                 self.condition_to_hidden = nn.Conv2d(self.condition, hidden, 1, bias=False).to(late.weight)
                 self.condition_to_hidden.weight.zero_()
@@ -248,6 +263,8 @@ class PixelCNN(nn.Module):
             layers += [block.condition_to_vertical, block.condition_to_horizontal]
         if self.recall is not None:
             layers += [self.recall.query, self.recall.key, self.recall.value]
+        if self.marginal is not None:
+            layers += [self.marginal.for_cr, self.marginal.for_cb]
         if more:
             for layer in layers:
                 weight = F.pad(layer.weight.detach(), (0, 0, 0, 0, 0, more))  # less than 0 crops
@@ -257,6 +274,33 @@ class PixelCNN(nn.Module):
             layer = nn.Conv2d(condition, self.hidden.out_channels, 1, bias=False)
             nn.init.zeros_(layer.weight)
             self.condition_to_hidden = layer.to(self.hidden.weight)
+
+    def mix(self, marginal: int) -> None:
+        """Mix in what each cell could be by itself, in place, with so many hidden channels; 0 for nothing.
+
+        At first little changes, for the gate starts at a probability of 0.02. As after :meth:`widen`, an
+        optimizer must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For channels that are no whole number of 0 or more, or where there is a marginal already.
+        """
+        if isinstance(marginal, bool) or not isinstance(marginal, int):
+            raise TypeError(f"marginal must be an int, got {marginal!r}")
+        if marginal < 0:
+            raise ValueError(f"marginal must be at least 0, got {marginal}")
+        if not marginal:
+            return
+        if self.marginal is not None:
+            raise ValueError(
+                f"there is a marginal of {self.marginal.hidden} channels already; got {marginal} more"
+            )
+        like = self.hidden.weight
+        self.marginal = Marginal(self.condition, marginal, self.levels).to(like)
+        self.to_gate = RowConv(self.hidden.out_channels, 2).to(like)
+        nn.init.zeros_(self.to_gate.weight)
+        nn.init.constant_(self.to_gate.bias, -4.0)
 
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
@@ -271,8 +315,24 @@ class PixelCNN(nn.Module):
         Returns
         -------
         Tensor
-            Logits, (B, 2, levels, h, w): Cr's first, then Cb's.
+            Logits, (B, 2, levels, h, w): Cr's first, then Cb's. With a marginal they are log probabilities.
         """
+        return self._scores(chroma, condition)[0]
+
+    def gate(self, chroma: Tensor, condition: Tensor) -> Tensor:
+        """Give the probability with which each value is drawn as if its cell stood alone: (B, 2, h, w).
+
+        Raises
+        ------
+        ValueError
+            If there is no marginal.
+        """
+        if self.marginal is None:
+            raise ValueError("this PixelCNN has no marginal, and so no gate; see PixelCNN.mix")
+        return self._scores(chroma, condition)[1].sigmoid()
+
+    def _scores(self, chroma: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The logits, and with a marginal the gate's logits (B, 2, h, w) and the marginal's own."""
         vertical, horizontal = self.first(chroma)
         if self.recall is not None:
             horizontal = horizontal + self.recall(chroma, condition)
@@ -281,8 +341,12 @@ class PixelCNN(nn.Module):
         hidden = self.hidden(F.relu(horizontal))
         if self.condition_to_hidden is not None:
             hidden = hidden + self.condition_to_hidden(condition)
-        scores = self.to_levels(F.relu(hidden))
-        return scores.unflatten(1, (2, self.levels))
+        hidden = F.relu(hidden)
+        scores = self.to_levels(hidden).unflatten(1, (2, self.levels))
+        if self.marginal is None:
+            return scores, None, None
+        alone, gate = self.marginal(chroma[:, 0], condition), self.to_gate(hidden)
+        return self.marginal.mixture(scores, alone, gate[:, :, None], 2), gate, alone
 
     def nats(self, levels: Tensor, condition: Tensor, targets: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w).
@@ -298,19 +362,39 @@ class PixelCNN(nn.Module):
             For levels outside the range; on a GPU, where looking would mean waiting, torch's own assertion
             fails instead.
         """
+        return self._nats(levels, condition, targets)[0]
+
+    def both_nats(
+        self,
+        levels: Tensor,
+        condition: Tensor,
+        targets: tuple[Tensor, Tensor] | None = None,
+        by_itself: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Give the nats of each value, see :meth:`nats`, and those under the marginal alone, in one pass.
+
+        ``by_itself`` is to the marginal what ``targets`` is to the whole. Both results are (B, 2, h, w).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`nats`, and without a marginal.
+        """
+        if self.marginal is None:
+            raise ValueError("this PixelCNN has no marginal; see PixelCNN.mix")
+        nats, alone = self._nats(levels, condition, targets)
+        return nats, _mean_nats(alone, _drawn(levels) if by_itself is None else by_itself)
+
+    def _nats(self, levels: Tensor, condition: Tensor, targets) -> tuple[Tensor, Tensor | None]:
+        """The nats of each value, and the marginal's scores."""
         if levels.dtype != torch.int64:
             raise TypeError(f"levels must be int64, got {levels.dtype}; quantize makes levels of chroma")
         if not levels.is_cuda and levels.numel():
             low, high = (x.item() for x in levels.aminmax())
             if low < 0 or high >= self.levels:
                 raise ValueError(f"levels must be from 0 to {self.levels - 1}, got {low} to {high}")
-        scores = self(self.values(levels).to(condition.dtype), condition)
-        count, _, classes, height, width = scores.shape
-        if targets is None:
-            targets = levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=scores.dtype)
-        options, chances = (x.reshape(2 * count, -1, height, width) for x in targets)
-        nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), options, chances)
-        return nats.view(count, 2, height, width)
+        scores, _, alone = self._scores(self.values(levels).to(condition.dtype), condition)
+        return _mean_nats(scores, _drawn(levels) if targets is None else targets), alone
 
     def values(self, levels: Tensor) -> Tensor:
         """Give the chroma in [-1, 1] that levels stand for, float32.
@@ -328,6 +412,19 @@ class PixelCNN(nn.Module):
         """
         half = self.levels // 2
         return (chroma * half).round().clamp(-half, self.levels - 1 - half).long() + half
+
+
+def _mean_nats(scores: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+    """Give the mean nats of targets under scores (B, 2, levels, h, w), see :meth:`PixelCNN.nats`."""
+    count, _, classes, height, width = scores.shape
+    options, chances = (x.reshape(2 * count, -1, height, width) for x in targets)
+    nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), options, chances)
+    return nats.view(count, 2, height, width)
+
+
+def _drawn(levels: Tensor) -> tuple[Tensor, Tensor]:
+    """The targets of levels (B, 2, h, w) that were drawn: each the only one."""
+    return levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=torch.float32)
 
 
 # Root mean squares: of pictures' Cr and Cb, roughly, and of a gate whose two sums have variance one.
@@ -430,6 +527,60 @@ class Recall(nn.Module):
         down, right = ((at[pixels, None] - at).to(**like) for at in (index // width, index % width))
         slopes = 2 ** (-8 * torch.arange(1, self.heads + 1, **like) / self.heads)
         return -slopes[:, None, None] * torch.hypot(down, right)
+
+
+class Marginal(nn.Module):
+    """What each cell could be by itself: p(Cr | condition) and p(Cb | Cr, condition), without any past.
+
+    This is the classifier of a single cell, two layers of 1 x 1 convolutions. In a chain of draws only the
+    first cell of a thing has a choice, so only that cell teaches a PixelCNN which colors a thing may have and
+    how often. Here each cell does.
+
+    Parameters
+    ----------
+    condition : int
+        Channels of the condition.
+    hidden : int
+        Channels of the hidden layer, for Cr and for Cb each.
+    levels : int
+        Into how many values each channel of chroma is divided.
+    """
+
+    def __init__(self, condition: int, hidden: int, levels: int):
+        super().__init__()
+        self.hidden, self.levels = hidden, levels
+        self.for_cr = nn.Conv2d(condition, hidden, 1)
+        self.for_cb = nn.Conv2d(condition, hidden, 1)
+        self.cr_to_cb = nn.Conv2d(levels, hidden, 1, bias=False)
+        self.to_cr = nn.Conv2d(hidden, levels, 1)
+        self.to_cb = nn.Conv2d(hidden, levels, 1)
+
+    def forward(self, cr: Tensor, condition: Tensor) -> Tensor:
+        """Score the levels: the cells' Cr (B, h, w) in [-1, 1] and the condition to (B, 2, levels, h, w)."""
+        # Chances are wanted to the percent, and bfloat16 keeps less of a score.
+        with torch.autocast(condition.device.type, enabled=False):
+            for_cb = self.for_cb(condition) + self.cr_to_cb(self.waves(cr).movedim(-1, 1))
+            return torch.stack([self.to_cr(F.relu(self.for_cr(condition))), self.to_cb(F.relu(for_cb))], 1)
+
+    def waves(self, cr: Tensor) -> Tensor:
+        """Give Cr (...) as as many cosines as there are levels, (..., levels).
+
+        A cosine transform of the levels: a linear layer can tell each from all others.
+        """
+        half = self.levels // 2
+        number = torch.arange(self.levels, dtype=cr.dtype, device=cr.device)
+        return torch.cos(torch.pi / self.levels * (cr[..., None] * half + half + 0.5) * number)
+
+    @staticmethod
+    def mixture(scores: Tensor, alone: Tensor, gate: Tensor, dim: int) -> Tensor:
+        """Give the log probabilities of a mixture of two distributions, given as logits along ``dim``.
+
+        With the probability sigmoid(gate) it is ``alone``, otherwise ``scores``. In float32 or better.
+        """
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        scores, alone = (x.to(wide).log_softmax(dim) for x in (scores, alone))
+        gate = gate.to(wide)
+        return torch.logaddexp(scores + F.logsigmoid(-gate), alone + F.logsigmoid(gate))
 
 
 class GatedBlock(nn.Module):

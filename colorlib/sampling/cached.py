@@ -5,6 +5,7 @@ A value drawn at one place changes nothing above it or to its left. So
 - the condition enters once for an image, and all samples of the image share it;
 - the vertical stack runs once for a row, on the rows that it can still see;
 - attention, where the network has it, runs once for a pixel, with keys and values that are kept;
+- a marginal, where the network has it, runs once for an image, but for what Cb needs to know of Cr;
 - the horizontal stack runs once for a value, on the pixels to the left that it can still see, as products of
   small matrices. The channels of Cr wait for nothing of their own pixel and go first. Cb's follow when Cr is
   drawn. Neither pass computes the other's channels.
@@ -172,6 +173,11 @@ class _Rows:
             self.to_hidden = pixelcnn.condition_to_hidden.weight[:, :, 0, 0].T.contiguous()
             self.hidden_bias = pixelcnn.hidden.bias
             self.late = torch.empty(count, width, len(self.hidden_bias), **like)
+        self.alone = None  # of the marginal, for each pixel and image: Cr's scores, and Cb's hidden layer
+        if pixelcnn.marginal is not None:
+            marginal = pixelcnn.marginal
+            alone = marginal.to_cr(marginal.for_cr(task.condition).relu()), marginal.for_cb(task.condition)
+            self.alone = [x.permute(2, 3, 0, 1).contiguous() for x in alone]  # (h, w, B, ...)
         if not blocks:
             return
 
@@ -408,6 +414,19 @@ class _Pixel:
         self.hidden_addends = pixelcnn.hidden.bias.clone()
         if self.late:
             self.hidden_addends = torch.zeros(count, 2 * hidden, **like)
+        # The marginal: what it gives the pixel, the gate, and the way from Cr to Cb.
+        self.marginal, self.samples = pixelcnn.marginal, task.samples
+        if self.marginal is not None:
+            self.alone = [
+                torch.zeros(count, channels, **like) for channels in (pixelcnn.levels, self.marginal.hidden)
+            ]
+            gate = pixelcnn.to_gate.masked_weight()[:, :, 0, 0]
+            self.to_gate = [
+                (gate[channel, : (channel + 1) * hidden].contiguous(), pixelcnn.to_gate.bias[channel])
+                for channel in range(2)
+            ]
+            self.from_cr = self.marginal.cr_to_cb.weight[:, :, 0, 0].T.contiguous()
+            self.to_cb = self.marginal.to_cb.weight[:, :, 0, 0].T.contiguous()
         self.heads = []
         for channel in range(2):
             seen, own = slice(0, (channel + 1) * group), slice(channel * hidden, (channel + 1) * hidden)
@@ -439,6 +458,9 @@ class _Pixel:
         self.top.copy_(rows.top[:, column])
         if self.late:
             self.hidden_addends.copy_(rows.late[:, column])
+        if self.marginal is not None:
+            for own, of_images in zip(self.alone, rows.alone, strict=True):
+                own.unflatten(0, (self.samples, -1)).copy_(of_images[row, column])
         memory.add_to(self.top)
         if self.depth:
             self.addends.copy_(rows.addends[:, :, column])
@@ -463,7 +485,16 @@ class _Pixel:
         seen, bias, weight, hidden, last_bias, read, last = self.heads[channel]
         torch.addmm(bias, seen.relu(), weight, out=hidden)
         hidden.relu_()
-        return torch.addmm(last_bias, read, last)
+        scores = torch.addmm(last_bias, read, last)
+        if self.marginal is None:
+            return scores
+        alone = self.alone[channel]
+        if channel == 1:
+            waves = self.marginal.waves(self.own_chroma[0][:, 0])
+            alone = torch.addmm(alone, waves, self.from_cr).relu_()
+            alone = torch.addmm(self.marginal.to_cb.bias, alone, self.to_cb)
+        weight, bias = self.to_gate[channel]
+        return self.marginal.mixture(scores, alone, (read @ weight + bias)[:, None], 1)
 
     def take(self, channel: int, levels: Tensor) -> None:
         """Take in the level that was drawn for this pixel, (N,), or the one that is given."""
@@ -500,6 +531,9 @@ def _record(step: Callable[[], None], pixel: _Pixel) -> Callable[[], None]:
         tensor.zero_()
     if pixel.late:
         pixel.hidden_addends.zero_()
+    if pixel.marginal is not None:
+        for alone in pixel.alone:
+            alone.zero_()
     with torch.cuda.device(pixel.noise.device):
         with torch.cuda.stream(aside):
             for _ in range(3):

@@ -437,6 +437,14 @@ _RECIPES = {
             seed=4,
             settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
         ),
+        # From the weights of "world-told" on: each cell also learns what it could be by itself.
+        "world-mixed": replace(
+            _TAUGHT_PIXCOLOR,
+            steps=16_000,
+            learning_rate=3e-3,
+            seed=5,
+            settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256},
+        ),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
