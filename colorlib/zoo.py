@@ -64,7 +64,7 @@ def build(
     FileNotFoundError
         If there are no such weights.
     ValueError
-        For an unknown name, weights of another model, or more attention, waves or marginal for a model that has
+        For an unknown name, weights of another model, more attention, waves or marginal for a model that has
         some, or a law for a PixColor whose cells hold means.
     """
     settings = dict(settings or {})
