@@ -632,7 +632,7 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
         ({"reduction": 4}, ValueError, "ResNet-101 has a reduction of 8, got 4"),
         ({"reduction": 4.0}, TypeError, "4.0"),
         ({"pretrained": True, "backbone": "small"}, ValueError, "for the backbone 'resnet101', got 'small'"),
-        ({"unfreeze_at": -1}, ValueError, "0 or more, got -1"),
+        ({"unfreeze_at": -1}, ValueError, "at least 0, got -1"),
         ({"unfreeze_at": 1.5}, TypeError, "an int, got 1.5"),
         ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
         ({"refinement": 0, "backbone": "small"}, ValueError, "refinement must be at least 1, got 0"),

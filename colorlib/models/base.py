@@ -112,15 +112,10 @@ class Colorizer(nn.Module):
             For gray of another shape or outside [0, 1], fewer than one sample, or a side below 1.
         """
         check_gray(gray)
-        if isinstance(samples, bool) or not isinstance(samples, int):
-            raise TypeError(f"samples must be an int, got {samples!r}")
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, got {samples}")
+        check_sizes(samples=samples)
         side = self.side if side is None else side
-        if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
-            raise TypeError(f"side must be an int, got {side!r}")
-        if side is not None and side < 1:
-            raise ValueError(f"side must be at least 1, got {side}")
+        if side is not None:
+            check_sizes(side=side)
         known = self.knobs()
         for name in knobs:
             if name not in known:
@@ -179,6 +174,15 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
         strip = (..., slice(top, top + rows), slice(None))
         rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], ab[strip]], dim=2)))
     return rgb
+
+
+def check_sizes(least: int = 1, /, **sizes: int) -> None:
+    """Raise TypeError or ValueError unless all are whole numbers, ``least`` or more."""
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def check_gray(gray: Tensor) -> None:

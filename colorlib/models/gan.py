@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer
+from colorlib.models.base import Colorizer, check_sizes
 from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet, start_normal
 from colorlib.models.losses import (
     check_adversarial,
@@ -257,15 +257,6 @@ def scaled(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """Lightness (B, 1, H, W) and ab (B, 2, H, W) of RGB (B, 3, H, W), both brought to [-1, 1]."""
     lab = rgb_to_lab(rgb)
     return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_SCALE
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise TypeError or ValueError unless all are whole numbers above 0."""
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def check_weight(name: str, value: float) -> float:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from colorlib.data.masks import check_kinds, draw
-from colorlib.models.base import Colorizer, check_gray
+from colorlib.models.base import Colorizer, check_gray, check_sizes
 from colorlib.models.blocks import ImageDiscriminator, UNet, start_normal
-from colorlib.models.gan import AB_SCALE, check_sizes, check_weight, scaled
+from colorlib.models.gan import AB_SCALE, check_weight, scaled
 from colorlib.models.losses import (
     check_adversarial,
     discriminator_accuracy,

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from colorlib.classic import nearest
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer
+from colorlib.models.base import Colorizer, check_sizes
 
 # A large photograph is colored in strips of rows: the hidden layer holds at most so many values, 128 MiB.
 VALUES_AT_ONCE = 2**25
@@ -50,11 +50,7 @@ class PatchMLP(Colorizer):
             raise ValueError(f"neurons must be (K, 2), the ab of K colors, got {tuple(neurons.shape)}")
         if not neurons.isfinite().all():
             raise ValueError("neurons must be finite, got NaN or infinite values")
-        for name, value in (("patch", patch), ("hidden", hidden)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_sizes(patch=patch, hidden=hidden)
         if patch % 2 == 0:
             raise ValueError(f"patch must be odd, so that it has a center pixel, got {patch}")
         self.patch = patch

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
 from colorlib.data import Law
 from colorlib.data.materials import KINDS
-from colorlib.models.base import Colorizer, check_gray
+from colorlib.models.base import Colorizer, check_gray, check_sizes
 from colorlib.models.pixelcnn import PixelCNN, check_first_weights
 from colorlib.models.regression import sum_over_rgb
 from colorlib.sampling import sample
@@ -125,10 +125,7 @@ class PixColor(Colorizer):
         super().__init__()
         if cells not in CELLS:
             raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
-        if isinstance(unfreeze_at, bool) or not isinstance(unfreeze_at, int):
-            raise TypeError(f"unfreeze_at must be an int, got {unfreeze_at!r}")
-        if unfreeze_at < 0:
-            raise ValueError(f"unfreeze_at must be 0 or more, got {unfreeze_at}")
+        check_sizes(0, unfreeze_at=unfreeze_at)
         self.settings = {
             "unfreeze_at": unfreeze_at,
             "backbone": backbone,
@@ -212,10 +209,7 @@ class PixColor(Colorizer):
         TypeError, ValueError
             For materials that are no whole number of 0 or more.
         """
-        if isinstance(materials, bool) or not isinstance(materials, int):
-            raise TypeError(f"materials must be an int, got {materials!r}")
-        if materials < 0:
-            raise ValueError(f"materials must be at least 0, got {materials}")
+        check_sizes(0, materials=materials)
         if materials == self.settings["materials"]:
             return
         self.condition.segment(materials)
@@ -243,10 +237,7 @@ class PixColor(Colorizer):
         TypeError, ValueError
             For waves that are no whole number of 0 or more, or where there are some already.
         """
-        if isinstance(waves, bool) or not isinstance(waves, int):
-            raise TypeError(f"waves must be an int, got {waves!r}")
-        if waves < 0:
-            raise ValueError(f"waves must be at least 0, got {waves}")
+        check_sizes(0, waves=waves)
         if not waves:
             return
         if self.settings["waves"]:
@@ -612,16 +603,8 @@ class ConditionNetwork(nn.Module):
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}")
         if cells not in CELLS:
             raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
-        for name, value, least in (
-            ("width", width, 1),
-            ("reduction", reduction, 1),
-            ("materials", materials, 0),
-            ("waves", waves, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_sizes(width=width, reduction=reduction)
+        check_sizes(0, materials=materials, waves=waves)
         if reduction & (reduction - 1):
             raise ValueError(f"reduction must be a power of 2, got {reduction}")
         if backbone == "resnet101" and reduction != 8:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib.models.base import check_sizes
 from colorlib.models.losses import sparse_cross_entropy
 
 FIRST_WEIGHTS = ("even", "torch")
@@ -88,23 +89,15 @@ class PixelCNN(nn.Module):
     ):
         super().__init__()
         check_first_weights(first_weights)
-        for name, value, least in (
-            ("width", width, 2),
-            ("blocks", blocks, 0),
-            ("kernel", kernel, 1),
-            ("first_kernel", first_kernel, 3),
-            ("hidden", hidden, 2),
-            ("levels", levels, 2),
-            ("condition", condition, 1),
-            ("attention", attention, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-            if name in ("width", "hidden") and value % 2:
+        check_sizes(0, blocks=blocks)
+        check_sizes(kernel=kernel, condition=condition)
+        check_sizes(2, width=width, hidden=hidden, levels=levels)
+        check_sizes(3, first_kernel=first_kernel)
+        for name, value in (("width", width), ("hidden", hidden)):
+            if value % 2:
                 raise ValueError(f"{name} must be even, for Cr and Cb have one half each; got {value}")
-            if name.endswith("kernel") and value % 2 == 0:
+        for name, value in (("kernel", kernel), ("first_kernel", first_kernel)):
+            if value % 2 == 0:
                 raise ValueError(f"{name} must be odd, got {value}")
         self.levels, self.condition = levels, condition
         self.first = FirstLayer(2, width, first_kernel)
@@ -185,10 +178,7 @@ class PixelCNN(nn.Module):
             For heads that are no whole number of 0 or more or don't divide the width, or where there is
             attention already.
         """
-        if isinstance(heads, bool) or not isinstance(heads, int):
-            raise TypeError(f"attention must be an int, got {heads!r}")
-        if heads < 0:
-            raise ValueError(f"attention must be at least 0, got {heads}")
+        check_sizes(0, attention=heads)
         if not heads:
             return
         if self.recall is not None:
@@ -251,10 +241,7 @@ class PixelCNN(nn.Module):
         TypeError, ValueError
             For channels that are no whole number above 0.
         """
-        if isinstance(condition, bool) or not isinstance(condition, int):
-            raise TypeError(f"condition must be an int, got {condition!r}")
-        if condition < 1:
-            raise ValueError(f"condition must be at least 1, got {condition}")
+        check_sizes(condition=condition)
         if not isinstance(late, bool):
             raise TypeError(f"late must be True or False, got {late!r}")
         more, self.condition = condition - self.condition, condition
@@ -286,10 +273,7 @@ class PixelCNN(nn.Module):
         TypeError, ValueError
             For channels that are no whole number of 0 or more, or where there is a marginal already.
         """
-        if isinstance(marginal, bool) or not isinstance(marginal, int):
-            raise TypeError(f"marginal must be an int, got {marginal!r}")
-        if marginal < 0:
-            raise ValueError(f"marginal must be at least 0, got {marginal}")
+        check_sizes(0, marginal=marginal)
         if not marginal:
             return
         if self.marginal is not None:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer
+from colorlib.models.base import Colorizer, check_sizes
 
 COARSEST = 8  # the features are an eighth of the picture's size
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the targets are in [-1, 1]
@@ -50,10 +50,7 @@ class ResNetRegressor(Colorizer):
 
     def __init__(self, pretrained: bool = False, width: int = 64):
         super().__init__()
-        if isinstance(width, bool) or not isinstance(width, int):
-            raise TypeError(f"width must be an int, got {width!r}")
-        if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
+        check_sizes(width=width)
         if pretrained and width != 64:
             raise ValueError(f"pretrained weights are for width 64, got {width}")
         self.settings = {"width": width}
