@@ -262,7 +262,8 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         """Of each cell, by draws and by the law, were the scenes painted so: (2, 2, 256)."""
         rgb = lab_to_rgb(torch.cat([scene.lightness, world.law.drawn(scene, colors)], 1))
         levels = model.levels(rgb)
-        by_law, _ = model._chances(levels, {**vars(scene), "rgb": rgb})
+        by_law, _, begins = model._chances(levels, {**vars(scene), "rgb": rgb})
+        assert torch.equal(begins.flatten(1), first)
         return [model.pixelcnn.nats(levels, condition, targets).flatten(2) for targets in (None, by_law)]
 
     with torch.no_grad():
@@ -328,7 +329,7 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
             lab_to_rgb(torch.cat([batch["lightness"], world.law.drawn(scene, scene.colors)[None]], 1))
         )
         for shift in (-1, 0, 1):
-            for _, chances in model._chances(levels + shift, batch):
+            for _, chances in model._chances(levels + shift, batch)[:2]:
                 torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
     # In both channels: a color two levels off in one of them is none of the law's.
     for off in ((2, 2), (2, 0), (0, 2)):
@@ -348,7 +349,7 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
     world = World(32)
     model = tiny(reduction=2, levels=32, cells="pixel", law="landscape").eval()
     scene = world.batch(range(40))
-    (options, chances), by_itself = model._chances(model.levels(scene.rgb), vars(scene))
+    (options, chances), by_itself, _ = model._chances(model.levels(scene.rgb), vars(scene))
     true = model.levels(scene.rgb)
     begins = (chances[:, 0] > 0).sum(1) > 1  # (B, h, w): where a thing with a choice begins
     shared = 0
@@ -378,15 +379,18 @@ def test_a_marginal_is_learned_in_every_cell_beside_the_mixture():
         for law in (None, "landscape"):
             model.follow(law)
             loss, figures = model.pixelcnn_loss(scene), dict(model.figures)
-            assert set(figures) == {"nats", "marginal", "segmentation"}
+            assert set(figures) == {"nats", "marginal", "segmentation", *(["gate"] if law else [])}
             assert loss.item() == pytest.approx(sum(figures.values()).item(), rel=1e-6)
-            given_past, by_itself = model._chances(levels, scene) if law else (None, None)
+            given_past, by_itself, begins = model._chances(levels, scene) if law else (None, None, None)
             nats = model.pixelcnn.nats(levels, condition, given_past).mean()
             assert figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
             alone = model.pixelcnn.marginal(model.pixelcnn.values(levels)[:, 0], condition).log_softmax(2)
             options, chances = by_itself or (levels[:, :, None], torch.ones_like(levels[:, :, None]))
             wanted = -(chances * alone.gather(2, options)).sum(2).mean()
             assert figures["marginal"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    gate = model.pixelcnn.gate(model.pixelcnn.values(levels), condition)
+    wanted = -torch.where(begins[:, None], gate, 1 - gate).log().mean()
+    assert figures["gate"].item() == pytest.approx(wanted.item(), rel=1e-5)
     assert model.settings["marginal"] == 6
     grown = tiny(reduction=2, levels=32, cells="pixel", materials=23)
     assert grown.settings["marginal"] == 0

@@ -80,14 +80,14 @@ class PixColor(Colorizer):
         learns them, and its hidden layer sees the condition. The published network has none.
     marginal : int
         Hidden channels of what each cell could be by itself, mixed into what the past suggests, see
-        :class:`PixelCNN`. It is learned in all cells, and with a law from the exact chances, see
-        :meth:`pixelcnn_loss`. The published network has none.
+        :class:`PixelCNN`. It is learned in all cells, and with a law from the exact chances, as is where
+        things begin, see :meth:`pixelcnn_loss`. The published network has none.
 
     Attributes
     ----------
     figures : dict of str to Tensor
         With ``materials`` or ``marginal``, what the last call of :meth:`pixelcnn_loss` was made of:
-        ``"nats"``, and ``"segmentation"`` or ``"marginal"`` or both.
+        ``"nats"``, and of ``"segmentation"``, ``"marginal"`` and ``"gate"`` those that it has.
 
     Raises
     ------
@@ -298,7 +298,8 @@ class PixColor(Colorizer):
         optimum. But a draw tells little of a chance: it takes thousands to tell 0.20 from 0.22.
 
         Where there is a marginal, the mean nats of a value under the marginal alone are added: of the value
-        drawn, or by a law of all that the cell might have had, in every cell.
+        drawn, or by a law of all that the cell might have had, in every cell. With a law the gate's mean
+        cross entropy is added, too: it should be open in the first cell of each thing, and shut elsewhere.
 
         Parameters
         ----------
@@ -317,16 +318,8 @@ class PixColor(Colorizer):
         frozen = self.training and bool(self.steps < self.unfreeze_at)
         condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
-        given_past = by_itself = None
-        if self.settings["law"] is not None:
-            given_past, by_itself = self._chances(levels, batch)
-        if self.pixelcnn.marginal is None:
-            parts = {"nats": self.pixelcnn.nats(levels, condition, given_past)}
-        else:
-            names = ("nats", "marginal")
-            parts = dict(
-                zip(names, self.pixelcnn.both_nats(levels, condition, given_past, by_itself), strict=True)
-            )
+        by_law = () if self.settings["law"] is None else self._chances(levels, batch)
+        parts = self.pixelcnn.parts(levels, condition, *by_law)
         if self.condition.segmentation is not None:
             parts["segmentation"] = self._segmentation_loss(condition, batch)
         parts = {name: part.mean() for name, part in parts.items()}
@@ -337,10 +330,11 @@ class PixColor(Colorizer):
         return sum(parts.values())
 
     @torch.no_grad()
-    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> tuple[tuple[Tensor, Tensor], ...]:
+    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> tuple:
         """Levels that each value might have had and their chances, (B, 2, k, h, w) each, twice.
 
-        First given all values before it, then given none but the cell's own Cr.
+        First given all values before it, then given none but the cell's own Cr. And third, where things
+        begin, (B, h, w).
         """
         missing = [name for name in ("object", "palette_of", "lightness") if name not in batch]
         if missing:
@@ -380,9 +374,12 @@ class PixColor(Colorizer):
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
         given_past = torch.where(first, options, true), torch.where(first, chances, drawn)
-        return tuple(
-            tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
-            for pair in (given_past, (options, chances))
+        return (
+            *(
+                tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
+                for pair in (given_past, (options, chances))
+            ),
+            first[:, 0, :, 0].unflatten(1, (height, width)),
         )
 
     def _other_scenes(self) -> ValueError:

@@ -57,7 +57,8 @@ class PixelCNN(nn.Module):
     marginal : int
         Hidden channels of what each cell could be by itself, see :class:`Marginal`; 0 for none, as in the
         published network. Each value is then drawn from a mixture: with the probability of a gate from there,
-        and otherwise as the past suggests. The gate sees what the logits see.
+        and otherwise as the past suggests. The gate sees what the logits see. No gradient goes from the
+        mixture to the marginal, which has a loss of its own, see :meth:`parts`.
 
     Raises
     ------
@@ -265,7 +266,7 @@ class PixelCNN(nn.Module):
     def mix(self, marginal: int) -> None:
         """Mix in what each cell could be by itself, in place, with so many hidden channels; 0 for nothing.
 
-        At first little changes, for the gate starts at a probability of 0.02. As after :meth:`widen`, an
+        At first little changes, for the gate starts at a probability of 0.05. As after :meth:`widen`, an
         optimizer must be made anew.
 
         Raises
@@ -284,7 +285,7 @@ class PixelCNN(nn.Module):
         self.marginal = Marginal(self.condition, marginal, self.levels).to(like)
         self.to_gate = RowConv(self.hidden.out_channels, 2).to(like)
         nn.init.zeros_(self.to_gate.weight)
-        nn.init.constant_(self.to_gate.bias, -4.0)
+        nn.init.constant_(self.to_gate.bias, -3.0)
 
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
@@ -330,7 +331,7 @@ class PixelCNN(nn.Module):
         if self.marginal is None:
             return scores, None, None
         alone, gate = self.marginal(chroma[:, 0], condition), self.to_gate(hidden)
-        return self.marginal.mixture(scores, alone, gate[:, :, None], 2), gate, alone
+        return self.marginal.mixture(scores, alone.detach(), gate[:, :, None], 2), gate, alone
 
     def nats(self, levels: Tensor, condition: Tensor, targets: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w).
@@ -346,39 +347,46 @@ class PixelCNN(nn.Module):
             For levels outside the range; on a GPU, where looking would mean waiting, torch's own assertion
             fails instead.
         """
-        return self._nats(levels, condition, targets)[0]
+        return self.parts(levels, condition, targets)["nats"]
 
-    def both_nats(
+    def parts(
         self,
         levels: Tensor,
         condition: Tensor,
         targets: tuple[Tensor, Tensor] | None = None,
         by_itself: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Give the nats of each value, see :meth:`nats`, and those under the marginal alone, in one pass.
+        begins: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Give all that a network with a marginal learns from, (B, 2, h, w) each, in nats.
 
-        ``by_itself`` is to the marginal what ``targets`` is to the whole. Both results are (B, 2, h, w).
+        ``"nats"`` are those of :meth:`nats`. With a marginal there are also ``"marginal"``, the nats of each
+        value under the marginal alone, and with ``begins`` ``"gate"``, the cross entropy of the gate.
 
-        Raises
-        ------
-        TypeError, ValueError
-            As :meth:`nats`, and without a marginal.
+        Parameters
+        ----------
+        levels, condition, targets
+            See :meth:`nats`, also for the errors.
+        by_itself : tuple of Tensor, optional
+            To the marginal what ``targets`` is to the whole.
+        begins : Tensor, optional
+            Where the gate should be open, bool (B, h, w). Without it the gate learns from the nats alone.
         """
-        if self.marginal is None:
-            raise ValueError("this PixelCNN has no marginal; see PixelCNN.mix")
-        nats, alone = self._nats(levels, condition, targets)
-        return nats, _mean_nats(alone, _drawn(levels) if by_itself is None else by_itself)
-
-    def _nats(self, levels: Tensor, condition: Tensor, targets) -> tuple[Tensor, Tensor | None]:
-        """The nats of each value, and the marginal's scores."""
         if levels.dtype != torch.int64:
             raise TypeError(f"levels must be int64, got {levels.dtype}; quantize makes levels of chroma")
         if not levels.is_cuda and levels.numel():
             low, high = (x.item() for x in levels.aminmax())
             if low < 0 or high >= self.levels:
                 raise ValueError(f"levels must be from 0 to {self.levels - 1}, got {low} to {high}")
-        scores, _, alone = self._scores(self.values(levels).to(condition.dtype), condition)
-        return _mean_nats(scores, _drawn(levels) if targets is None else targets), alone
+        scores, gate, alone = self._scores(self.values(levels).to(condition.dtype), condition)
+        drawn = levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=torch.float32)
+        parts = {"nats": _mean_nats(scores, drawn if targets is None else targets)}
+        if alone is not None:
+            parts["marginal"] = _mean_nats(alone, drawn if by_itself is None else by_itself)
+            if begins is not None:
+                gate = gate.to(parts["nats"].dtype)
+                wanted = begins[:, None].to(gate).expand_as(gate)
+                parts["gate"] = F.binary_cross_entropy_with_logits(gate, wanted, reduction="none")
+        return parts
 
     def values(self, levels: Tensor) -> Tensor:
         """Give the chroma in [-1, 1] that levels stand for, float32.
@@ -404,11 +412,6 @@ def _mean_nats(scores: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
     options, chances = (x.reshape(2 * count, -1, height, width) for x in targets)
     nats = sparse_cross_entropy(scores.reshape(2 * count, classes, height, width), options, chances)
     return nats.view(count, 2, height, width)
-
-
-def _drawn(levels: Tensor) -> tuple[Tensor, Tensor]:
-    """The targets of levels (B, 2, h, w) that were drawn: each the only one."""
-    return levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=torch.float32)
 
 
 # Root mean squares: of pictures' Cr and Cb, roughly, and of a gate whose two sums have variance one.

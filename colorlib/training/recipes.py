@@ -437,10 +437,11 @@ _RECIPES = {
             seed=4,
             settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
         ),
-        # From the weights of "world-told" on: each cell also learns what it could be by itself.
+        # From the weights of "world-told" on: each cell also learns what it could be by itself, and a gate
+        # where that is what to draw from.
         "world-mixed": replace(
             _TAUGHT_PIXCOLOR,
-            steps=16_000,
+            steps=14_000,
             learning_rate=3e-3,
             seed=5,
             settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256},
