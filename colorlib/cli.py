@@ -62,7 +62,8 @@ def train(
     start: Annotated[
         str | None,
         typer.Option(
-            help="Start from these trained weights, to adapt them to your data: as for colorize --model."
+            help="Start from these trained weights, to adapt them to your data: as for colorize --model. "
+            "Their settings count, and not the recipe's; but a PixColor grows where the recipe's is larger."
         ),
     ] = None,
     out: Annotated[

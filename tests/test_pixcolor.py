@@ -201,6 +201,9 @@ def test_the_losses_are_nats_a_value_and_the_squared_error():
     assert nats.item() == pytest.approx(-each.mean().item() / (2 * 4 * 4), rel=1e-5)
     squared = model.refinement_loss({"rgb": rgb})
     coarse = model.enlarge(model.pixelcnn.values(levels), (13, 16))
+    for size in ((16, 20), (12, 16), (17, 16)):
+        with pytest.raises(ValueError, match=r"a picture of .* has .* cells; got \(4, 4\)"):
+            model.enlarge(model.pixelcnn.values(levels), size)
     wanted = ((model.refinement(gray, coarse) - (2 * rgb_to_ycbcr(rgb)[:, [2, 1]] - 1)) ** 2).mean()
     assert squared.item() == pytest.approx(wanted.item(), rel=1e-5)
     assert model.loss({"rgb": rgb}).item() == pytest.approx((nats + squared).item(), rel=1e-5)

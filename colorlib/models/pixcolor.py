@@ -441,7 +441,16 @@ class PixColor(Colorizer):
         return self.pixelcnn.quantize(_cells(chroma, self.reduction, self.cells))
 
     def enlarge(self, chroma: Tensor, size: tuple[int, int]) -> Tensor:
-        """Enlarge small maps (B, 2, h, w) to the picture's size, by bilinear interpolation between cells."""
+        """Enlarge small maps (B, 2, h, w) to the picture's size, by bilinear interpolation between cells.
+
+        Raises
+        ------
+        ValueError
+            For a size to which no map of so many cells belongs.
+        """
+        cells = tuple(-(-side // self.reduction) for side in size)
+        if tuple(chroma.shape[-2:]) != cells:
+            raise ValueError(f"a picture of {tuple(size)} has {cells} cells; got {tuple(chroma.shape[-2:])}")
         chroma = F.interpolate(chroma, scale_factor=self.reduction, mode="bilinear", align_corners=False)
         return chroma[:, :, : size[0], : size[1]]
 
