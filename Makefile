@@ -47,7 +47,8 @@ weights: .venv/.installed
 	$(BIN)/colorlib train pixcolor --recipe world-longer --data world --start runs/pixcolor-world-first.safetensors --out runs/pixcolor-world-plain --weights colorlib/weights/pixcolor-world-plain.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world-farther --data world --start colorlib/weights/pixcolor-world-plain.safetensors --out runs/pixcolor-world-farther --weights runs/pixcolor-world-farther.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world-taught --data world --start runs/pixcolor-world-farther.safetensors --out runs/pixcolor-world-taught --weights runs/pixcolor-world-taught.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-told --data world --start runs/pixcolor-world-taught.safetensors --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
+	$(BIN)/colorlib train pixcolor --recipe world-told --data world --start runs/pixcolor-world-taught.safetensors --out runs/pixcolor-world-told --weights runs/pixcolor-world-told.safetensors
+	$(BIN)/colorlib train pixcolor --recipe world-mixed --data world --start runs/pixcolor-world-told.safetensors --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
 	for recipe in world world-l1-0 world-l1-1 world-l1-100 world-l1-only world-seed-1 world-seed-2 world-dropout; do $(BIN)/colorlib train gan --recipe $$recipe --data world --out runs/gan-$$recipe --weights colorlib/weights/gan-$$recipe.safetensors || exit 1; done
 	$(BIN)/colorlib train masked --recipe flowers-half --data flowers --out runs/masked-flowers-half --weights colorlib/weights/masked-flowers-half.safetensors
 	$(BIN)/colorlib train masked --recipe flowers-ten --data flowers --out runs/masked-flowers-ten --weights colorlib/weights/masked-flowers-ten.safetensors

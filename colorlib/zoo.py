@@ -15,6 +15,7 @@ from torch import Tensor
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
+from colorlib.models.base import check_sizes
 from colorlib.training import checkpoints
 from colorlib.training.batches import Data, as_dict
 
@@ -56,16 +57,16 @@ def build(
         exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
         ``"kernel"`` or ``"hidden"``, its first heads of ``"attention"``, its first ``"waves"`` or its first
         ``"marginal"``, and it learns the ``"materials"`` and the ``"law"`` of the settings or, where they
-        have none, none. See :class:`colorlib.models.PixColor`, `widen`, `broaden`, `attend`, `inform`, `mix`,
-        `segment` and `follow`.
+        have none, none. See :class:`colorlib.models.PixColor`, its `widen`, `broaden`, `attend`, `inform`,
+        `mix`, `segment` and `follow`.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
-    ValueError
-        For an unknown name, weights of another model, more attention, waves or marginal for a model that has
-        some, or a law for a PixColor whose cells hold means.
+    TypeError, ValueError
+        For an unknown name, weights of another model, sizes of the wrong type or range, more attention, waves
+        or marginal for a model that has some, or a law for a PixColor whose cells hold means.
     """
     settings = dict(settings or {})
     if name not in MODELS:
@@ -96,7 +97,9 @@ def build(
 
 
 def _adapt(model: PixColor, settings: dict) -> None:
-    """Give trained weights the larger kernels and the attention of some settings, and what they teach."""
+    """Let trained weights grow to some settings where these are larger, and follow what they teach."""
+    grows = ("kernel", "attention", "hidden", "materials", "waves", "marginal")
+    check_sizes(0, **{name: settings.get(name, 0) for name in grows})
     if settings.get("kernel", 0) > model.settings["kernel"]:
         model.widen(settings["kernel"])
     if settings.get("attention", 0) > model.settings["attention"]:

@@ -265,9 +265,12 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         """Of each cell, by draws and by the law, were the scenes painted so: (2, 2, 256)."""
         rgb = lab_to_rgb(torch.cat([scene.lightness, world.law.drawn(scene, colors)], 1))
         levels = model.levels(rgb)
-        by_law, _, begins = model._chances(levels, {**vars(scene), "rgb": rgb})
-        assert torch.equal(begins.flatten(1), first)
-        return [model.pixelcnn.nats(levels, condition, targets).flatten(2) for targets in (None, by_law)]
+        by_law = model._chances(levels, {**vars(scene), "rgb": rgb})
+        assert torch.equal(by_law["begins"].flatten(1), first)
+        return [
+            model.pixelcnn.nats(levels, condition, targets).flatten(2)
+            for targets in (None, by_law["targets"])
+        ]
 
     with torch.no_grad():
         drawn, lawful = nats(scene.colors)
@@ -332,7 +335,8 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
             lab_to_rgb(torch.cat([batch["lightness"], world.law.drawn(scene, scene.colors)[None]], 1))
         )
         for shift in (-1, 0, 1):
-            for _, chances in model._chances(levels + shift, batch)[:2]:
+            by_law = model._chances(levels + shift, batch)
+            for _, chances in (by_law["targets"], by_law["marginal_targets"]):
                 torch.testing.assert_close(chances.sum(2), torch.ones_like(chances[:, :, 0]))
     # In both channels: a color two levels off in one of them is none of the law's.
     for off in ((2, 2), (2, 0), (0, 2)):
@@ -341,10 +345,10 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
             model._chances(wrong, batch)
     # Where it may not look, it doesn't learn them either.
     monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda x: True))
-    _, chances = model._chances(wrong, batch)[0]
-    assert chances.isnan().any()
-    _, chances = model._chances(levels, batch)[0]
-    assert chances.isfinite().all()
+    for maps, right in ((wrong, False), (levels, True)):
+        by_law = model._chances(maps, batch)
+        for _, chances in (by_law["targets"], by_law["marginal_targets"]):
+            assert chances.isfinite().all() == right
 
 
 def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
@@ -352,7 +356,8 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
     world = World(32)
     model = tiny(reduction=2, levels=32, cells="pixel", law="landscape").eval()
     scene = world.batch(range(40))
-    (options, chances), by_itself, _ = model._chances(model.levels(scene.rgb), vars(scene))
+    by_law = model._chances(model.levels(scene.rgb), vars(scene))
+    (options, chances), by_itself = by_law["targets"], by_law["marginal_targets"]
     true = model.levels(scene.rgb)
     begins = (chances[:, 0] > 0).sum(1) > 1  # (B, h, w): where a thing with a choice begins
     shared = 0
@@ -371,6 +376,12 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
     torch.testing.assert_close(by_itself[1][:, 0], wanted)
     fits = (by_itself[0][:, 0] == true[:, :1]) * wanted  # of these Cb is one
     torch.testing.assert_close(by_itself[1][:, 1], fits / fits.sum(1, keepdim=True))
+    # And its levels are those that the scene would have in each of the thing's colors.
+    for entry in range(wanted.shape[1]):
+        colors = torch.full_like(scene.colors, entry)
+        rgb = lab_to_rgb(torch.cat([scene.lightness, world.law.drawn(scene, colors)], 1))
+        there = (wanted[:, entry] > 0)[:, None].expand(-1, 2, -1, -1)
+        assert torch.equal(by_itself[0][:, :, entry][there], model.levels(rgb)[there])
 
 
 def test_a_marginal_is_learned_in_every_cell_beside_the_mixture():
@@ -379,25 +390,29 @@ def test_a_marginal_is_learned_in_every_cell_beside_the_mixture():
     model = tiny(reduction=2, levels=32, cells="pixel", marginal=6, materials=23).eval()
     levels, condition = model.levels(scene["rgb"]), model.condition(rgb_to_gray(scene["rgb"]))
     with torch.no_grad():
-        for law in (None, "landscape"):
+        for law in ("landscape", None, "landscape"):
             model.follow(law)
-            loss, figures = model.pixelcnn_loss(scene), dict(model.figures)
+            loss, figures = model.pixelcnn_loss(scene), model.figures
             assert set(figures) == {"nats", "marginal", "segmentation", *(["gate"] if law else [])}
             assert loss.item() == pytest.approx(sum(figures.values()).item(), rel=1e-6)
-            given_past, by_itself, begins = model._chances(levels, scene) if law else (None, None, None)
-            nats = model.pixelcnn.nats(levels, condition, given_past).mean()
+            by_law = model._chances(levels, scene) if law else {}
+            nats = model.pixelcnn.nats(levels, condition, by_law.get("targets")).mean()
             assert figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
             alone = model.pixelcnn.marginal(model.pixelcnn.values(levels)[:, 0], condition).log_softmax(2)
-            options, chances = by_itself or (levels[:, :, None], torch.ones_like(levels[:, :, None]))
+            options, chances = by_law.get("marginal_targets") or (
+                levels[:, :, None],
+                torch.ones_like(levels[:, :, None]),
+            )
             wanted = -(chances * alone.gather(2, options)).sum(2).mean()
             assert figures["marginal"].item() == pytest.approx(wanted.item(), rel=1e-5)
     gate = model.pixelcnn.gate(model.pixelcnn.values(levels), condition)
-    wanted = -torch.where(begins[:, None], gate, 1 - gate).log().mean()
+    wanted = -torch.where(by_law["begins"][:, None], gate, 1 - gate).log().mean()
     assert figures["gate"].item() == pytest.approx(wanted.item(), rel=1e-5)
     assert model.settings["marginal"] == 6
     grown = tiny(reduction=2, levels=32, cells="pixel", materials=23)
     assert grown.settings["marginal"] == 0
     grown.mix(6)
+    grown.mix(0)
     assert grown.settings == {**model.settings, "law": None} and repr(grown) == repr(model)
     grown = PixColor(**model.settings)
     grown.load_state_dict(model.state_dict())
@@ -476,16 +491,17 @@ def test_waves_change_nothing_until_they_learn():
 
 def test_told_of_all_it_learns_all(tmp_path):
     """With the settings of the last recipe of the world each weight moves."""
-    settings = recipes.get("pixcolor", "world-told").settings
-    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2, "waves": 3}
+    assert {"waves": 32, "marginal": 256}.items() <= recipes.get("pixcolor", "world-mixed").settings.items()
+    settings = recipes.get("pixcolor", "world-mixed").settings
+    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2}
     torch.manual_seed(0)
-    model = PixColor(**{**settings, **small})
+    model = PixColor(**{**settings, **small, "waves": 3, "marginal": 6})
     first = {name: p.clone() for name, p in model.named_parameters()}
-    fit(model, World(size=16), change(steps=4), tmp_path)
+    fit(model, World(size=16), change(steps=4, precision="bfloat16"), tmp_path)
     for name, p in model.named_parameters():
         assert not torch.equal(first[name], p), name
     model.pixelcnn_loss(vars(World(16).batch([0, 1])))
-    assert set(model.figures) == {"nats", "segmentation"}
+    assert set(model.figures) == {"nats", "marginal", "gate", "segmentation"}
     model.segment(0)
     assert model.figures == {}  # they were of other goals
 
@@ -508,7 +524,7 @@ def test_bad_parameters_of_the_condition_network_are_named(settings, error, mess
 
 def test_the_recipes_with_materials_have_the_world_s_materials_and_law():
     world = World(recipes.get("pixcolor", "world-told").size)
-    for name in ("world-taught", "world-told"):
+    for name in ("world-taught", "world-told", "world-mixed"):
         settings = recipes.get("pixcolor", name).settings
         assert settings["materials"] == len(world.materials)
         assert settings["law"] == world.kind

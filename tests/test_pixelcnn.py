@@ -333,7 +333,7 @@ def test_a_network_given_attention_computes_the_same_until_it_learns():
     assert large(chroma[:0], condition[:0]).shape == (0, 2, 3, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("late, marginal", [(False, 0), (True, 0), (False, 6)])
+@pytest.mark.parametrize("late, marginal", [(False, 0), (True, 0), (False, 6), (True, 6)])
 def test_a_broadened_network_computes_the_same_until_it_learns(late, marginal):
     model, (chroma, condition) = build(1, late=late, marginal=marginal), inputs(count=4)
     with torch.no_grad():
@@ -409,33 +409,64 @@ def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_sugg
         assert gate.min() < 0.2 and gate.max() > 0.8 and (alone - rest).abs().max() > 0.5
         torch.testing.assert_close(p, gate * alone + (1 - gate) * rest)
         # Nats are those of the mixture, and of the marginal.
-        parts = model.parts(levels, condition)
-        assert set(parts) == {"nats", "marginal"}
+        losses = model.losses(levels, condition)
+        assert set(losses) == {"nats", "marginal"}
         values = model.values(levels).to(condition)
         by_itself = model.marginal(values[:, 0], condition)
         for name, scores_ in (("nats", model(values, condition)), ("marginal", by_itself)):
             wanted = -scores_.log_softmax(2).gather(2, levels[:, :, None])[:, :, 0]
-            torch.testing.assert_close(parts[name].double(), wanted)
-        torch.testing.assert_close(model.nats(levels, condition), parts["nats"])
+            torch.testing.assert_close(losses[name].double(), wanted)
+        torch.testing.assert_close(model.nats(levels, condition), losses["nats"])
         # The gate is told where to be open.
         begins = chroma[:, 0] > 0.5
-        parts, gate = model.parts(levels, condition, begins=begins), model.gate(values, condition)
+        losses, gate = model.losses(levels, condition, begins=begins), model.gate(values, condition)
         wanted = -torch.where(begins[:, None], gate, 1 - gate).log()
-        torch.testing.assert_close(parts["gate"].double(), wanted)
-        assert set(plain.parts(levels, condition, begins=begins)) == {"nats"}
+        torch.testing.assert_close(losses["gate"].double(), wanted)
+        assert set(plain.losses(levels, condition, begins=begins)) == {"nats"}
     with pytest.raises(ValueError, match="this PixelCNN has no marginal"):
         plain.gate(chroma, condition)
+    with pytest.raises(TypeError, match="begins must be bool, got torch.float64"):
+        model.losses(levels, condition, begins=begins.double())
+    with pytest.raises(ValueError, match=r"begins must be \(4, 7, 9\), got \(4, 1, 7, 9\)"):
+        model.losses(levels, condition, begins=begins[:, None])
 
 
-def test_the_mixture_teaches_the_gate_and_not_the_marginal():
+def test_the_mixture_teaches_the_gate_and_not_the_marginal_which_teaches_the_condition():
     model, (chroma, condition) = build(1, marginal=6), inputs(count=4)
-    model.nats(model.quantize(chroma), condition).mean().backward()
+    levels, condition = model.quantize(chroma), condition.requires_grad_()
+    model.nats(levels, condition).mean().backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("marginal"), name
     model.zero_grad()
-    model.parts(model.quantize(chroma), condition)["marginal"].mean().backward()
+    condition.grad = None
+    model.losses(levels, condition)["marginal"].mean().backward()
     taught = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert taught == {name for name, _ in model.named_parameters() if name.startswith("marginal")}
+    assert condition.grad.abs().sum() > 0
+    # The gate, too, teaches all that it is made of.
+    model.zero_grad()
+    model.losses(levels, condition, begins=chroma[:, 0] > 0)["gate"].mean().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == name.startswith(("marginal", "to_levels")), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_marginal_and_the_mixture_are_precise_where_the_rest_is_not(dtype):
+    model, (chroma, condition) = build(1, marginal=6).float(), inputs(count=4)
+    levels, condition = model.quantize(chroma), condition.float()
+    with torch.no_grad():
+        exact = model.losses(levels, condition)["marginal"]
+        with torch.autocast("cpu", dtype):
+            torch.testing.assert_close(model.losses(levels, condition)["marginal"], exact)
+            assert model(chroma.float(), condition).dtype == torch.float32
+            rounded = condition.to(dtype)  # as a condition network gives it
+            loss = model.losses(levels, rounded)["marginal"]
+        torch.testing.assert_close(loss, model.losses(levels, rounded.float())["marginal"])
+        waves = model.marginal.waves(model.values(torch.arange(3)))
+        assert model.marginal.waves(model.values(torch.arange(3)).to(dtype)).dtype == dtype
+        torch.testing.assert_close(
+            model.marginal.waves(model.values(torch.arange(3)).to(dtype)).float(), waves, atol=0.01, rtol=0
+        )
 
 
 def test_the_marginal_sees_the_condition_and_for_cb_the_cr_of_its_own_cell_alone():
@@ -448,10 +479,17 @@ def test_the_marginal_sees_the_condition_and_for_cb_the_cr_of_its_own_cell_alone
         jacobian(lambda x: model.marginal(chroma.detach()[:, 0], x).flatten(1, 2), condition)
     )
     assert torch.equal(of_condition, (torch.eye(PLACES) > 0)[:, None].expand(2, -1, 2, -1))
-    # Cr's waves tell every level from the others: their products are those of a cosine transform.
-    waves = model.marginal.waves(model.values(torch.arange(3)).double())
-    torch.testing.assert_close(waves[:, :1], torch.ones(3, 1, dtype=torch.float64))
-    torch.testing.assert_close(waves.T @ waves, torch.diag(torch.tensor([3, 1.5, 1.5]).double()))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 32])
+def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
+    # Those of an orthogonal cosine transform.
+    model = PixelCNN(8, 1, 3, 3, hidden=24, levels=levels, condition=2, marginal=6)
+    waves = model.marginal.waves(model.values(torch.arange(levels)).double())
+    torch.testing.assert_close(waves[:, :1], torch.ones(levels, 1, dtype=torch.float64))
+    squares = torch.full((levels,), levels / 2, dtype=torch.float64)
+    squares[0] = levels
+    torch.testing.assert_close(waves.T @ waves, torch.diag(squares), atol=1e-9, rtol=0)
 
 
 def test_a_marginal_that_is_mixed_in_changes_little_and_learns():
@@ -467,7 +505,7 @@ def test_a_marginal_that_is_mixed_in_changes_little_and_learns():
     built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, marginal=6).double()
     built.load_state_dict(model.state_dict())
     assert repr(built) == repr(model) and torch.equal(built(chroma, condition), model(chroma, condition))
-    sum(x.mean() for x in model.parts(model.quantize(chroma), condition).values()).backward()
+    sum(x.mean() for x in model.losses(model.quantize(chroma), condition).values()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
     model.mix(0)

@@ -137,6 +137,13 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
     )
     off = (begun.log_prob(gray, chroma) - old.log_prob(gray, chroma)).abs()
     assert 0 < off.max() < 0.06 * chroma[0].numel()
+    for marginal in (3, 6):  # there are as many, or more
+        zoo.build("pixcolor", world, {**grown, "marginal": marginal}, start=tmp_path / "mixed.safetensors")
+    with pytest.raises(ValueError, match="a marginal of 6 channels already; got 12 more"):
+        zoo.build("pixcolor", world, {**grown, "marginal": 12}, start=tmp_path / "mixed.safetensors")
+    for wrong, error in (("6", TypeError), (-1, ValueError)):
+        with pytest.raises(error, match=f"marginal must be .*got {wrong!r}"):
+            zoo.build("pixcolor", world, {"marginal": wrong}, start=path)
     with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
         zoo.build("pixcolor", world, {"attention": 4}, start=tmp_path / "again.safetensors")
 

@@ -300,6 +300,7 @@ class PixColor(Colorizer):
         Where there is a marginal, the mean nats of a value under the marginal alone are added: of the value
         drawn, or by a law of all that the cell might have had, in every cell. With a law the gate's mean
         cross entropy is added, too: it should be open in the first cell of each thing, and shut elsewhere.
+        All that is added has the weight 1, and teaches the condition network as well.
 
         Parameters
         ----------
@@ -318,23 +319,23 @@ class PixColor(Colorizer):
         frozen = self.training and bool(self.steps < self.unfreeze_at)
         condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
-        by_law = () if self.settings["law"] is None else self._chances(levels, batch)
-        parts = self.pixelcnn.parts(levels, condition, *by_law)
+        by_law = {} if self.settings["law"] is None else self._chances(levels, batch)
+        parts = self.pixelcnn.losses(levels, condition, **by_law)
         if self.condition.segmentation is not None:
             parts["segmentation"] = self._segmentation_loss(condition, batch)
         parts = {name: part.mean() for name, part in parts.items()}
         if self.training:
             self.steps += 1  # a refused batch is no step
+        self.figures.clear()
         if len(parts) > 1:
             self.figures.update({name: part.detach() for name, part in parts.items()})
         return sum(parts.values())
 
     @torch.no_grad()
-    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> tuple:
-        """Levels that each value might have had and their chances, (B, 2, k, h, w) each, twice.
+    def _chances(self, levels: Tensor, batch: dict[str, Tensor]) -> dict:
+        """What the law adds to the arguments of :meth:`PixelCNN.losses`.
 
-        First given all values before it, then given none but the cell's own Cr. And third, where things
-        begin, (B, h, w).
+        The ``targets`` are given all values before, the ``marginal_targets`` none but the cell's own Cr.
         """
         missing = [name for name in ("object", "palette_of", "lightness") if name not in batch]
         if missing:
@@ -373,14 +374,15 @@ class PixColor(Colorizer):
         chances = torch.stack([chances, given / given.sum(-1, keepdim=True)], 1)
         drawn = torch.zeros_like(chances)
         drawn[..., 0] = 1
-        given_past = torch.where(first, options, true), torch.where(first, chances, drawn)
-        return (
-            *(
-                tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
-                for pair in (given_past, (options, chances))
-            ),
-            first[:, 0, :, 0].unflatten(1, (height, width)),
-        )
+
+        def on_grid(*pair):
+            return tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
+
+        return {
+            "targets": on_grid(torch.where(first, options, true), torch.where(first, chances, drawn)),
+            "marginal_targets": on_grid(options, chances),
+            "begins": first[:, 0, :, 0].unflatten(1, (height, width)),
+        }
 
     def _other_scenes(self) -> ValueError:
         return ValueError(

@@ -58,7 +58,7 @@ class PixelCNN(nn.Module):
         Hidden channels of what each cell could be by itself, see :class:`Marginal`; 0 for none, as in the
         published network. Each value is then drawn from a mixture: with the probability of a gate from there,
         and otherwise as the past suggests. The gate sees what the logits see. No gradient goes from the
-        mixture to the marginal, which has a loss of its own, see :meth:`parts`.
+        loss of the mixture to the marginal, which has a loss of its own, see :meth:`losses`.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class PixelCNN(nn.Module):
         self.to_levels = RowConv(hidden, 2 * levels)
         if first_weights == "even":
             self._start()
-        # Both have their places from the start: a run's checkpoint counts on the order of the parameters.
+        # All four have their places from the start: a run's checkpoint counts on the order of the parameters.
         self.register_module("recall", None)
         self.register_module("condition_to_hidden", None)
         self.register_module("marginal", None)
@@ -300,12 +300,16 @@ class PixelCNN(nn.Module):
         Returns
         -------
         Tensor
-            Logits, (B, 2, levels, h, w): Cr's first, then Cb's. With a marginal they are log probabilities.
+            Logits, (B, 2, levels, h, w): Cr's first, then Cb's. With a marginal they are log probabilities,
+            in float32 or better.
         """
-        return self._scores(chroma, condition)[0]
+        scores, gate, marginal = self._scores(chroma, condition)
+        return scores if marginal is None else Marginal.mixture(scores, marginal, gate[:, :, None], 2)
 
     def gate(self, chroma: Tensor, condition: Tensor) -> Tensor:
-        """Give the probability with which each value is drawn as if its cell stood alone: (B, 2, h, w).
+        """Give the probability with which each value is drawn from the marginal, (B, 2, h, w).
+
+        Chroma and condition are as for :meth:`forward`.
 
         Raises
         ------
@@ -317,7 +321,7 @@ class PixelCNN(nn.Module):
         return self._scores(chroma, condition)[1].sigmoid()
 
     def _scores(self, chroma: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The logits, and with a marginal the gate's logits (B, 2, h, w) and the marginal's own."""
+        """The logits by the past, and with a marginal the gate's logits (B, 2, h, w) and the marginal's."""
         vertical, horizontal = self.first(chroma)
         if self.recall is not None:
             horizontal = horizontal + self.recall(chroma, condition)
@@ -330,8 +334,7 @@ class PixelCNN(nn.Module):
         scores = self.to_levels(hidden).unflatten(1, (2, self.levels))
         if self.marginal is None:
             return scores, None, None
-        alone, gate = self.marginal(chroma[:, 0], condition), self.to_gate(hidden)
-        return self.marginal.mixture(scores, alone.detach(), gate[:, :, None], 2), gate, alone
+        return scores, self.to_gate(hidden), self.marginal(chroma[:, 0], condition)
 
     def nats(self, levels: Tensor, condition: Tensor, targets: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Give minus the log probability of each value, in nats: levels (B, 2, h, w) to (B, 2, h, w).
@@ -347,29 +350,37 @@ class PixelCNN(nn.Module):
             For levels outside the range; on a GPU, where looking would mean waiting, torch's own assertion
             fails instead.
         """
-        return self.parts(levels, condition, targets)["nats"]
+        return self.losses(levels, condition, targets)["nats"]
 
-    def parts(
+    def losses(
         self,
         levels: Tensor,
         condition: Tensor,
         targets: tuple[Tensor, Tensor] | None = None,
-        by_itself: tuple[Tensor, Tensor] | None = None,
+        marginal_targets: tuple[Tensor, Tensor] | None = None,
         begins: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Give all that a network with a marginal learns from, (B, 2, h, w) each, in nats.
+        """Give what the network learns from, each (B, 2, h, w), in nats.
 
-        ``"nats"`` are those of :meth:`nats`. With a marginal there are also ``"marginal"``, the nats of each
-        value under the marginal alone, and with ``begins`` ``"gate"``, the cross entropy of the gate.
+        ``"nats"`` are those of :meth:`nats`; they teach the marginal nothing. With a marginal there are also
+        ``"marginal"``, the nats of each value under the marginal alone, and with ``begins`` ``"gate"``, the
+        binary cross entropy of the gate.
 
         Parameters
         ----------
         levels, condition, targets
-            See :meth:`nats`, also for the errors.
-        by_itself : tuple of Tensor, optional
-            To the marginal what ``targets`` is to the whole.
+            See :meth:`nats`.
+        marginal_targets : tuple of Tensor, optional
+            To the marginal what ``targets`` is to the whole, (B, 2, k, h, w) twice. Without a marginal it is
+            not looked at.
         begins : Tensor, optional
             Where the gate should be open, bool (B, h, w). Without it the gate learns from the nats alone.
+            Without a marginal it is not looked at.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For levels as in :meth:`nats`, or ``begins`` that is not bool or not (B, h, w).
         """
         if levels.dtype != torch.int64:
             raise TypeError(f"levels must be int64, got {levels.dtype}; quantize makes levels of chroma")
@@ -377,16 +388,26 @@ class PixelCNN(nn.Module):
             low, high = (x.item() for x in levels.aminmax())
             if low < 0 or high >= self.levels:
                 raise ValueError(f"levels must be from 0 to {self.levels - 1}, got {low} to {high}")
-        scores, gate, alone = self._scores(self.values(levels).to(condition.dtype), condition)
+        scores, gate, marginal = self._scores(self.values(levels).to(condition.dtype), condition)
         drawn = levels[:, :, None], torch.ones_like(levels[:, :, None], dtype=torch.float32)
-        parts = {"nats": _mean_nats(scores, drawn if targets is None else targets)}
-        if alone is not None:
-            parts["marginal"] = _mean_nats(alone, drawn if by_itself is None else by_itself)
-            if begins is not None:
-                gate = gate.to(parts["nats"].dtype)
-                wanted = begins[:, None].to(gate).expand_as(gate)
-                parts["gate"] = F.binary_cross_entropy_with_logits(gate, wanted, reduction="none")
-        return parts
+        targets = drawn if targets is None else targets
+        if marginal is None:
+            return {"nats": _mean_nats(scores, targets)}
+        # The marginal stays what a cell could be by itself: the mixture doesn't pull at it.
+        mixed = Marginal.mixture(scores, marginal.detach(), gate[:, :, None], 2)
+        losses = {
+            "nats": _mean_nats(mixed, targets),
+            "marginal": _mean_nats(marginal, drawn if marginal_targets is None else marginal_targets),
+        }
+        if begins is not None:
+            if begins.dtype != torch.bool:
+                raise TypeError(f"begins must be bool, got {begins.dtype}")
+            if begins.shape != levels[:, 0].shape:
+                raise ValueError(f"begins must be {tuple(levels[:, 0].shape)}, got {tuple(begins.shape)}")
+            gate = gate.to(mixed.dtype)
+            wanted = begins[:, None].to(gate).expand_as(gate)
+            losses["gate"] = F.binary_cross_entropy_with_logits(gate, wanted, reduction="none")
+        return losses
 
     def values(self, levels: Tensor) -> Tensor:
         """Give the chroma in [-1, 1] that levels stand for, float32.
@@ -494,7 +515,7 @@ class Recall(nn.Module):
         """Give what each pixel recalls: chroma (B, 2, h, w) and the condition to (B, width, h, w)."""
         height, width = chroma.shape[-2:]
         queries, keys = (self.split(layer(condition)) for layer in (self.query, self.key))
-        values = self.split(gate(self.value(torch.cat([chroma, condition], 1))))
+        values = self.split(gated(self.value(torch.cat([chroma, condition], 1))))
         bias = self.bias(height, width)
         past = torch.ones(bias.shape[1:], dtype=torch.bool, device=bias.device).tril(-1)
         bias = bias.masked_fill(~past, -torch.inf)
@@ -517,11 +538,12 @@ class Recall(nn.Module):
 
 
 class Marginal(nn.Module):
-    """What each cell could be by itself: p(Cr | condition) and p(Cb | Cr, condition), without any past.
+    """The marginal distribution of each cell's color: p(Cr | condition) times p(Cb | Cr, condition).
 
-    This is the classifier of a single cell, two layers of 1 x 1 convolutions. In a chain of draws only the
-    first cell of a thing has a choice, so only that cell teaches a PixelCNN which colors a thing may have and
-    how often. Here each cell does.
+    It sees no past, and of the picture what the cell's condition says: a classifier of one cell, with two
+    layers of 1 x 1 convolutions for each factor. In a chain of draws only the first cell of a thing has a
+    choice, so only that cell teaches a PixelCNN which colors a thing may have and how often. Here each cell
+    does. The published network has none; this one is the library's own.
 
     Parameters
     ----------
@@ -545,6 +567,7 @@ class Marginal(nn.Module):
     def forward(self, cr: Tensor, condition: Tensor) -> Tensor:
         """Score the levels: the cells' Cr (B, h, w) in [-1, 1] and the condition to (B, 2, levels, h, w)."""
         # Chances are wanted to the percent, and bfloat16 keeps less of a score.
+        cr, condition = (x.to(self.for_cr.weight.dtype) for x in (cr, condition))
         with torch.autocast(condition.device.type, enabled=False):
             for_cb = self.for_cb(condition) + self.cr_to_cb(self.waves(cr).movedim(-1, 1))
             return torch.stack([self.to_cr(F.relu(self.for_cr(condition))), self.to_cb(F.relu(for_cb))], 1)
@@ -554,20 +577,20 @@ class Marginal(nn.Module):
 
         A cosine transform of the levels: a linear layer can tell each from all others.
         """
-        half = self.levels // 2
-        number = torch.arange(self.levels, dtype=cr.dtype, device=cr.device)
-        return torch.cos(torch.pi / self.levels * (cr[..., None] * half + half + 0.5) * number)
+        half, wide = self.levels // 2, cr.to(torch.promote_types(cr.dtype, torch.float32))
+        number = torch.arange(self.levels, dtype=wide.dtype, device=wide.device)
+        return torch.cos(torch.pi / self.levels * (wide[..., None] * half + half + 0.5) * number).to(cr)
 
     @staticmethod
-    def mixture(scores: Tensor, alone: Tensor, gate: Tensor, dim: int) -> Tensor:
+    def mixture(scores: Tensor, marginal: Tensor, gate: Tensor, dim: int) -> Tensor:
         """Give the log probabilities of a mixture of two distributions, given as logits along ``dim``.
 
-        With the probability sigmoid(gate) it is ``alone``, otherwise ``scores``. In float32 or better.
+        With the probability sigmoid(gate) it is ``marginal``, otherwise ``scores``. In float32 or better.
         """
         wide = torch.promote_types(scores.dtype, torch.float32)
-        scores, alone = (x.to(wide).log_softmax(dim) for x in (scores, alone))
+        scores, marginal = (x.to(wide).log_softmax(dim) for x in (scores, marginal))
         gate = gate.to(wide)
-        return torch.logaddexp(scores + F.logsigmoid(-gate), alone + F.logsigmoid(gate))
+        return torch.logaddexp(scores + F.logsigmoid(-gate), marginal + F.logsigmoid(gate))
 
 
 class GatedBlock(nn.Module):
@@ -592,10 +615,10 @@ class GatedBlock(nn.Module):
         v = self.vertical(vertical) + self.condition_to_vertical(condition)
         h = self.horizontal(horizontal) + self.vertical_to_horizontal(v)
         h = h + self.condition_to_horizontal(condition)
-        return gate(v), horizontal + self.out(gate(h))
+        return gated(v), horizontal + self.out(gated(h))
 
 
-def gate(x: Tensor) -> Tensor:
+def gated(x: Tensor) -> Tensor:
     """Tanh of the first half of the channels times the sigmoid of the second."""
     signal, opening = x.chunk(2, 1)
     return torch.tanh(signal) * torch.sigmoid(opening)

@@ -173,11 +173,6 @@ class _Rows:
             self.to_hidden = pixelcnn.condition_to_hidden.weight[:, :, 0, 0].T.contiguous()
             self.hidden_bias = pixelcnn.hidden.bias
             self.late = torch.empty(count, width, len(self.hidden_bias), **like)
-        self.alone = None  # of the marginal, for each pixel and image: Cr's scores, and Cb's hidden layer
-        if pixelcnn.marginal is not None:
-            marginal = pixelcnn.marginal
-            alone = marginal.to_cr(marginal.for_cr(task.condition).relu()), marginal.for_cb(task.condition)
-            self.alone = [x.permute(2, 3, 0, 1).contiguous() for x in alone]  # (h, w, B, ...)
         if not blocks:
             return
 
@@ -414,19 +409,23 @@ class _Pixel:
         self.hidden_addends = pixelcnn.hidden.bias.clone()
         if self.late:
             self.hidden_addends = torch.zeros(count, 2 * hidden, **like)
-        # The marginal: what it gives the pixel, the gate, and the way from Cr to Cb.
+        # The marginal: Cr's scores, and Cb's hidden layer without Cr; for the whole map, and for this pixel.
         self.marginal, self.samples = pixelcnn.marginal, task.samples
+        last_bias = pixelcnn.to_levels.bias
         if self.marginal is not None:
-            self.alone = [
-                torch.zeros(count, channels, **like) for channels in (pixelcnn.levels, self.marginal.hidden)
-            ]
+            marginal = self.marginal
+            whole = marginal.to_cr(marginal.for_cr(task.condition).relu()), marginal.for_cb(task.condition)
+            self.of_images = [x.permute(2, 3, 0, 1).contiguous() for x in whole]  # (h, w, B, ...)
+            self.of_pixel = [torch.zeros(count, x.shape[3], **like) for x in self.of_images]
+            self.cr_to_cb_hidden = marginal.cr_to_cb.weight[:, :, 0, 0].T.contiguous()
+            self.hidden_to_cb = marginal.to_cb.weight[:, :, 0, 0].T.contiguous()
+            # The gate is one more score of each channel, the last one.
             gate = pixelcnn.to_gate.masked_weight()[:, :, 0, 0]
-            self.to_gate = [
-                (gate[channel, : (channel + 1) * hidden].contiguous(), pixelcnn.to_gate.bias[channel])
-                for channel in range(2)
-            ]
-            self.from_cr = self.marginal.cr_to_cb.weight[:, :, 0, 0].T.contiguous()
-            self.to_cb = self.marginal.to_cb.weight[:, :, 0, 0].T.contiguous()
+            last, last_bias = (
+                torch.cat([x[:levels], y[:1], x[levels:], y[1:]])
+                for x, y in ((last, gate), (last_bias, pixelcnn.to_gate.bias))
+            )
+            levels += 1
         self.heads = []
         for channel in range(2):
             seen, own = slice(0, (channel + 1) * group), slice(channel * hidden, (channel + 1) * hidden)
@@ -437,7 +436,7 @@ class _Pixel:
                     self.hidden_addends[..., own],
                     weight[own, seen].T.contiguous(),
                     self.hidden[:, own],
-                    pixelcnn.to_levels.bias[score].contiguous(),
+                    last_bias[score].contiguous(),
                     self.hidden[:, read],
                     last[score, read].T.contiguous(),
                 )
@@ -459,7 +458,7 @@ class _Pixel:
         if self.late:
             self.hidden_addends.copy_(rows.late[:, column])
         if self.marginal is not None:
-            for own, of_images in zip(self.alone, rows.alone, strict=True):
+            for own, of_images in zip(self.of_pixel, self.of_images, strict=True):
                 own.unflatten(0, (self.samples, -1)).copy_(of_images[row, column])
         memory.add_to(self.top)
         if self.depth:
@@ -488,13 +487,13 @@ class _Pixel:
         scores = torch.addmm(last_bias, read, last)
         if self.marginal is None:
             return scores
-        alone = self.alone[channel]
+        scores, gate = scores[:, :-1], scores[:, -1:]
+        marginal = self.of_pixel[channel]
         if channel == 1:
             waves = self.marginal.waves(self.own_chroma[0][:, 0])
-            alone = torch.addmm(alone, waves, self.from_cr).relu_()
-            alone = torch.addmm(self.marginal.to_cb.bias, alone, self.to_cb)
-        weight, bias = self.to_gate[channel]
-        return self.marginal.mixture(scores, alone, (read @ weight + bias)[:, None], 1)
+            hidden = torch.addmm(marginal, waves, self.cr_to_cb_hidden).relu_()
+            marginal = torch.addmm(self.marginal.to_cb.bias, hidden, self.hidden_to_cb)
+        return self.marginal.mixture(scores, marginal, gate, 1)
 
     def take(self, channel: int, levels: Tensor) -> None:
         """Take in the level that was drawn for this pixel, (N,), or the one that is given."""
@@ -527,13 +526,6 @@ def _record(step: Callable[[], None], pixel: _Pixel) -> Callable[[], None]:
     # leave behind is cleared by `reset`.
     aside = torch.cuda.Stream(pixel.noise.device)
     aside.wait_stream(torch.cuda.current_stream(pixel.noise.device))
-    for tensor in (pixel.noise, pixel.known, pixel.given, pixel.top, pixel.addends):
-        tensor.zero_()
-    if pixel.late:
-        pixel.hidden_addends.zero_()
-    if pixel.marginal is not None:
-        for alone in pixel.alone:
-            alone.zero_()
     with torch.cuda.device(pixel.noise.device):
         with torch.cuda.stream(aside):
             for _ in range(3):
