@@ -264,10 +264,10 @@ class PixelCNN(nn.Module):
             self.condition_to_hidden = layer.to(self.hidden.weight)
 
     def mix(self, marginal: int) -> None:
-        """Mix in what each cell could be by itself, in place, with so many hidden channels; 0 for nothing.
+        """Add in place a :class:`Marginal` of so many hidden channels and a gate that mixes it in; 0: none.
 
-        At first little changes, for the gate starts at a probability of 0.05. As after :meth:`widen`, an
-        optimizer must be made anew.
+        The gate starts at a probability of 0.05, so at first a value costs up to 0.05 nats more. As after
+        :meth:`widen`, an optimizer must be made anew.
 
         Raises
         ------
@@ -309,7 +309,8 @@ class PixelCNN(nn.Module):
     def gate(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Give the probability with which each value is drawn from the marginal, (B, 2, h, w).
 
-        Chroma and condition are as for :meth:`forward`.
+        Chroma and condition are as for :meth:`forward`. The gate of a value sees the values before it, and so
+        that of Cb its own pixel's Cr.
 
         Raises
         ------
@@ -360,22 +361,25 @@ class PixelCNN(nn.Module):
         marginal_targets: tuple[Tensor, Tensor] | None = None,
         begins: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Give what the network learns from, each (B, 2, h, w), in nats.
-
-        ``"nats"`` are those of :meth:`nats`; they teach the marginal nothing. With a marginal there are also
-        ``"marginal"``, the nats of each value under the marginal alone, and with ``begins`` ``"gate"``, the
-        binary cross entropy of the gate.
+        """Give what the network learns from: the nats of each value, and those of further goals.
 
         Parameters
         ----------
         levels, condition, targets
             See :meth:`nats`.
         marginal_targets : tuple of Tensor, optional
-            To the marginal what ``targets`` is to the whole, (B, 2, k, h, w) twice. Without a marginal it is
-            not looked at.
+            Levels and their chances for the marginal, as ``targets`` are for the whole, both (B, 2, k, h, w).
+            None: ``levels`` themselves. Without a marginal they are not looked at.
         begins : Tensor, optional
-            Where the gate should be open, bool (B, h, w). Without it the gate learns from the nats alone.
-            Without a marginal it is not looked at.
+            In which cells something begins, bool (B, h, w): there both gates should be 1, and elsewhere 0.
+            None: the gate learns from the nats alone. Without a marginal it is not looked at.
+
+        Returns
+        -------
+        dict of Tensor
+            Each (B, 2, h, w), in nats: ``"nats"``, those of :meth:`nats`, from which no gradient goes to the
+            weights of the marginal; with a marginal ``"marginal"``, each value's nats under it alone; with a
+            marginal and ``begins`` ``"gate"``, the binary cross entropy of the gate.
 
         Raises
         ------
@@ -540,10 +544,10 @@ class Recall(nn.Module):
 class Marginal(nn.Module):
     """The marginal distribution of each cell's color: p(Cr | condition) times p(Cb | Cr, condition).
 
-    It sees no past, and of the picture what the cell's condition says: a classifier of one cell, with two
-    layers of 1 x 1 convolutions for each factor. In a chain of draws only the first cell of a thing has a
-    choice, so only that cell teaches a PixelCNN which colors a thing may have and how often. Here each cell
-    does. The published network has none; this one is the library's own.
+    It sees no other cell's color, and of the picture what the cell's condition says: a classifier of one
+    cell, with two layers of 1 x 1 convolutions for each factor. In a chain of draws only the first cell of a
+    thing has a choice, so only that cell teaches a PixelCNN which colors a thing may have and how often. Here
+    every cell teaches it. The published network has none; this one is the library's own.
 
     Parameters
     ----------
