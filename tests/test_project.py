@@ -1,5 +1,6 @@
 """The project's own files agree with each other: dependencies, links, notebooks, the import contract."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -156,6 +157,29 @@ def test_chapters_have_the_form_of_the_course(path):
     solutions = [cell for cell in cells if "".join(cell["source"]).startswith("# Solution")]
     assert len(solutions) == everything.count("{exercise}")
     assert all("hide-cell" in cell["metadata"]["tags"] for cell in solutions)
+
+
+def lost_figures(code):
+    """What `show` makes in a cell and the page never shows: a notebook shows a cell's last value alone."""
+    shown = {"figure", "grid", "frames", "choices"}
+    return [
+        node.lineno
+        for statement in ast.parse(code).body[:-1]
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) in {f"show.{name}" for name in shown}
+    ]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
+def test_every_figure_that_a_cell_makes_is_shown(path):
+    assert lost_figures("show.figure(fig)\nprint(1)") == [1] and not lost_figures("x = 1\nshow.grid(x)")
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        # The first cell installs the library on Colab: its magic stands alone in a branch.
+        code = "".join(cell["source"]).replace("    %pip", "    pass  # %pip")
+        if cell["cell_type"] == "code":
+            assert not lost_figures(code), cell["id"]
 
 
 def test_claims_measured_in_chapters_are_in_the_ledger_once():
