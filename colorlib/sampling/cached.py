@@ -4,8 +4,8 @@ A value drawn at one place changes nothing above it or to its left. So
 
 - the condition enters once for an image, and all samples of the image share it;
 - the vertical stack runs once for a row, on the rows that it can still see;
-- attention, where the network has it, runs once for a pixel, with keys and values that are kept;
-- a marginal, where the network has it, runs once for an image, but for what Cb needs to know of Cr;
+- attention, where the network has it, runs once for a row on the rows above, and once for a pixel on its row;
+- a marginal, where the network has it, runs once for an image and row, but for what Cb needs to know of Cr;
 - the horizontal stack runs once for a value, on the pixels to the left that it can still see, as products of
   small matrices. The channels of Cr wait for nothing of their own pixel and go first. Cb's follow when Cr is
   drawn. Neither pass computes the other's channels.
@@ -93,6 +93,7 @@ def sample(
             step = _record(step, pixel)
         for row in range(levels.shape[-2]):
             rows.begin(row)
+            memory.begin(row, rows.top)
             pixel.reset()
             noise = task.noise().unbind()
             for column in range(levels.shape[-1]):
@@ -131,6 +132,7 @@ def cached_logits(pixelcnn, condition: Tensor, chroma: Tensor) -> Tensor:
         pixel, rows, memory = _Pixel(pixelcnn, task), _Rows(pixelcnn, task), _Memory(pixelcnn, task)
         for row in range(chroma.shape[-2]):
             rows.begin(row)
+            memory.begin(row, rows.top)
             pixel.reset()
             for column in range(chroma.shape[-1]):
                 pixel.load(rows, memory, row, column)
@@ -173,6 +175,14 @@ class _Rows:
             self.to_hidden = pixelcnn.condition_to_hidden.weight[:, :, 0, 0].T.contiguous()
             self.hidden_bias = pixelcnn.hidden.bias
             self.late = torch.empty(count, width, len(self.hidden_bias), **like)
+        # The marginal's layers that need nothing of Cr, as pairs of matrix and bias.
+        self.marginal = None
+        if pixelcnn.marginal is not None:
+            marginal = pixelcnn.marginal
+            self.marginal = [
+                (layer.weight[:, :, 0, 0].T.contiguous(), layer.bias)
+                for layer in (marginal.for_cr, marginal.to_cr, marginal.for_cb)
+            ]
         if not blocks:
             return
 
@@ -209,12 +219,19 @@ class _Rows:
         self.windows = windows.unbind(0)  # the patch around each pixel, in place
 
     def begin(self, row: int) -> None:
-        """Run the stack for a row: `top`, (N, w, width), and `addends`, (depth, N, w, 2 width)."""
+        """Run the stack for a row: `top`, (N, w, width), and `addends`, (depth, N, w, 2 width).
+
+        With a marginal, `of_images` has Cr's scores and Cb's hidden layer without Cr, (B, w, ...) each.
+        """
         self.top = self.first._conv_forward(self.past, self.first.weight, self.first.bias)
         self.top = self.top[:, :, 0].transpose(1, 2).contiguous()
         condition = self.condition[row]
         if self.late is not None:
             self.late.unflatten(0, (self.samples, -1)).copy_(condition @ self.to_hidden + self.hidden_bias)
+        if self.marginal is not None:
+            (for_cr, cr_bias), (to_cr, scores_bias), (for_cb, cb_bias) = self.marginal
+            hidden = (condition @ for_cr).add_(cr_bias).relu_()
+            self.of_images = hidden @ to_cr + scores_bias, condition @ for_cb + cb_bias
         if not self.depth:
             return
         images, columns, _ = condition.shape
@@ -244,9 +261,10 @@ class _Rows:
 
 
 class _Memory:
-    """Attention, see `colorlib.models.pixelcnn.Recall`: keys of all pixels, values of those drawn so far.
+    """Attention, see `colorlib.models.pixelcnn.Recall`: once a row, and within the row once a pixel.
 
-    It is no part of the CUDA graph, since it grows from pixel to pixel.
+    What a row's pixels recall of the rows above needs nothing of the row itself. So it is one product for the
+    whole row. It is no part of the CUDA graph, since it grows from row to row.
     """
 
     def __init__(self, pixelcnn, task: Task):
@@ -254,30 +272,49 @@ class _Memory:
         if recall is None:
             return
         images, _, height, width = task.condition.shape
-        self.samples, self.done = task.samples, 0
-        queries, self.keys = (
-            recall.split(layer(task.condition)).contiguous() for layer in (recall.query, recall.key)
-        )
+        self.samples, self.row, self.column = task.samples, 0, 0
+        queries, self.keys = (recall.split(layer(task.condition)) for layer in (recall.query, recall.key))
         self.queries = queries * queries.shape[-1] ** -0.5
         self.size = height, width
-        # A pixel's value is made of its condition, known from the start, and of its chroma.
-        weight, self.features = recall.value.weight, recall.out.in_channels
+        # A pixel's value is made of its condition, known from the start, and of its chroma. The sigmoid's
+        # half is halved, for a gate by one tanh; what is recalled is then twice as large.
+        weight, features = recall.value.weight, recall.out.in_channels
+        halved = torch.ones(2 * features, dtype=weight.dtype, device=weight.device)
+        halved[features:] = 0.5
         terms = torch.nn.functional.conv2d(task.condition, weight[:, 2:], recall.value.bias)
-        self.terms = terms.flatten(2).permute(2, 0, 1).contiguous()  # (h * w, B, 2 width)
-        self.from_chroma = weight[:, :2, 0, 0].T.contiguous()
+        self.terms = (terms.flatten(2).permute(2, 0, 1) * halved).contiguous()  # (h * w, B, 2 width)
+        self.from_chroma = weight[:, :2, 0, 0].T * halved
+        self.features = features
         # Samples lie side by side: an image's samples see the same picture, and share the weights.
         self.values = queries.new_zeros(images, recall.heads, height * width, task.samples, queries.shape[-1])
-        self.out = recall.out.weight[:, :, 0, 0].T.contiguous()
+        self.out = recall.out.weight[:, :, 0, 0].T * 0.5
+
+    def begin(self, row: int, tops: Tensor) -> None:
+        """Weigh all that the row's pixels may recall, and add what lies above to `tops`, (N, w, width)."""
+        if self.recall is None:
+            return
+        self.row, self.column = row, 0
+        width = self.size[1]
+        above, done = row * width, (row + 1) * width
+        scores = self.queries[:, :, above:done] @ self.keys[:, :, :done].transpose(2, 3)
+        scores += self.recall.bias(*self.size, slice(above, done))[:, :, :done]
+        later = torch.ones(width, width, dtype=torch.bool, device=scores.device).triu()
+        scores[..., above:].masked_fill_(later, -torch.inf)
+        scores = torch.nn.functional.pad(scores, (0, 1))
+        weights = scores.softmax(3)[..., :-1]  # without the empty pixel, whose score is 0
+        self.within = weights[..., above:].contiguous()
+        if row:
+            recalled = weights[..., :above] @ self.values[:, :, :above].flatten(3)
+            recalled = recalled.unflatten(3, (self.samples, -1)).permute(3, 0, 2, 1, 4)
+            tops += (recalled.flatten(3) @ self.out).flatten(0, 1)
 
     def add_to(self, top: Tensor) -> None:
-        """Add what the next pixel recalls to what its horizontal stack starts from, (N, width)."""
-        if self.recall is None or not self.done:
+        """Add what the next pixel recalls of its row to what its horizontal stack starts from, (N, width)."""
+        if self.recall is None or not self.column:
             return
-        scores = (self.keys[:, :, : self.done] @ self.queries[:, :, self.done, :, None])[..., 0]
-        bias = self.recall.bias(*self.size, slice(self.done, self.done + 1))[:, 0, : self.done]
-        scores = torch.nn.functional.pad(scores + bias, (0, 1))
-        weights = scores.softmax(2)[:, :, :-1]  # without the empty pixel, whose score is 0
-        recalled = weights[:, :, None] @ self.values[:, :, : self.done].flatten(3)
+        weights = self.within[:, :, self.column : self.column + 1, : self.column]
+        first = self.row * self.size[1]
+        recalled = weights @ self.values[:, :, first : first + self.column].flatten(3)
         recalled = recalled.view(*recalled.shape[:2], self.samples, -1).permute(2, 0, 1, 3)
         top.addmm_(recalled.flatten(0, 1).flatten(1), self.out)
 
@@ -285,10 +322,11 @@ class _Memory:
         """Take in the chroma of the pixel just drawn, (N, 2)."""
         if self.recall is None:
             return
-        sums = (chroma @ self.from_chroma).unflatten(0, (self.samples, -1)) + self.terms[self.done]
-        gates = torch.tanh(sums[..., : self.features]) * torch.sigmoid(sums[..., self.features :])
-        self.values[:, :, self.done] = gates.unflatten(2, (self.recall.heads, -1)).permute(1, 2, 0, 3)
-        self.done += 1
+        place = self.row * self.size[1] + self.column
+        sums = (chroma @ self.from_chroma).unflatten(0, (self.samples, -1)) + self.terms[place]
+        gates = _double_gate(sums, self.features)
+        self.values[:, :, place] = gates.unflatten(2, (self.recall.heads, -1)).permute(1, 2, 0, 3)
+        self.column += 1
 
 
 class _Pixel:
@@ -409,14 +447,12 @@ class _Pixel:
         self.hidden_addends = pixelcnn.hidden.bias.clone()
         if self.late:
             self.hidden_addends = torch.zeros(count, 2 * hidden, **like)
-        # The marginal: Cr's scores, and Cb's hidden layer without Cr; for the whole map, and for this pixel.
+        # The marginal of this pixel: Cr's scores, and Cb's hidden layer without Cr.
         self.marginal, self.samples = pixelcnn.marginal, task.samples
         last_bias = pixelcnn.to_levels.bias
         if self.marginal is not None:
             marginal = self.marginal
-            whole = marginal.to_cr(marginal.for_cr(task.condition).relu()), marginal.for_cb(task.condition)
-            self.of_images = [x.permute(2, 3, 0, 1).contiguous() for x in whole]  # (h, w, B, ...)
-            self.of_pixel = [torch.zeros(count, x.shape[3], **like) for x in self.of_images]
+            self.of_pixel = [torch.zeros(count, n, **like) for n in (marginal.levels, marginal.hidden)]
             self.cr_to_cb_hidden = marginal.cr_to_cb.weight[:, :, 0, 0].T.contiguous()
             self.hidden_to_cb = marginal.to_cb.weight[:, :, 0, 0].T.contiguous()
             # The gate is one more score of each channel, the last one.
@@ -458,8 +494,8 @@ class _Pixel:
         if self.late:
             self.hidden_addends.copy_(rows.late[:, column])
         if self.marginal is not None:
-            for own, of_images in zip(self.of_pixel, self.of_images, strict=True):
-                own.unflatten(0, (self.samples, -1)).copy_(of_images[row, column])
+            for own, of_images in zip(self.of_pixel, rows.of_images, strict=True):
+                own.unflatten(0, (self.samples, -1)).copy_(of_images[:, column])
         memory.add_to(self.top)
         if self.depth:
             self.addends.copy_(rows.addends[:, :, column])
