@@ -81,6 +81,9 @@ def sample(
     """
     task = check(pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress)
     levels = torch.full_like(task.known, pixelcnn.levels // 2)  # no inference tensor, unlike those below
+    # Where all that is left is given, there is nothing to draw and nothing to compute.
+    open_rows = (~task.given).flatten(0, 1).any(0).any(1).nonzero()
+    drawn_rows = int(open_rows[-1]) + 1 if len(open_rows) else 0
     with torch.inference_mode(), torch.autocast(condition.device.type, enabled=False):
         pixel, rows, memory = _Pixel(pixelcnn, task), _Rows(pixelcnn, task), _Memory(pixelcnn, task)
 
@@ -92,10 +95,14 @@ def sample(
         if graph and condition.device.type == "cuda":
             step = _record(step, pixel)
         for row in range(levels.shape[-2]):
+            noise = task.noise().unbind()  # of all rows, so that the generator ends where it always does
+            if row >= drawn_rows:
+                levels[:, :, row] = task.known[:, :, row]
+                report(progress, row, levels.unflatten(0, (samples, -1)))
+                continue
             rows.begin(row)
             memory.begin(row, rows.top)
             pixel.reset()
-            noise = task.noise().unbind()
             for column in range(levels.shape[-1]):
                 pixel.load(rows, memory, row, column, noise[column])
                 step()
