@@ -198,8 +198,11 @@ class _Rows:
         order = _by_channel(features, self.condition.device)
         reach = blocks[0].vertical.reach
         kernel = (reach + 1) * (2 * reach + 1) * features
-        # The last rows of each layer's input, pixel by pixel, with zeros at both sides.
-        self.inputs = torch.zeros(self.depth, count, reach + 1, width + 2 * reach, features, **like)
+        # The last rows of each layer's input, with zeros at both sides. A column's rows lie side by side, and
+        # so do the columns: a pixel's patch is one piece of memory. Row r stands at place r % (reach + 1),
+        # where the oldest row was, so that nothing has to move; the weights are turned instead.
+        self.rows = reach + 1
+        self.inputs = torch.zeros(self.depth, count, width + 2 * reach, self.rows, features, **like)
         self.patches = torch.empty(count * width, kernel, **like)
         self.sums = torch.empty(count * width, 2 * features, **like)
         self.addends = torch.empty(self.depth, count, width, 2 * features, **like)
@@ -209,7 +212,9 @@ class _Rows:
             weight = block.vertical.weight * halved[:, None, None, None]
             if place:
                 weight = weight * 0.5  # its input is twice the gate
-            self.weights.append(weight.permute(2, 3, 1, 0).reshape(kernel, -1).contiguous())
+            weight = weight.permute(3, 2, 1, 0)  # columns, rows, inputs, outputs
+            turned = [weight.roll(row + 1, 1) for row in range(self.rows)]  # its last row to place `row`
+            self.weights.append([x.reshape(kernel, -1).contiguous() for x in turned])
             terms.append(block.condition_to_vertical.weight[:, :, 0, 0] * halved[:, None])
             self.biases.append(block.vertical.bias * halved)
             # To the horizontal stack: its rows in the order of _Pixel, and the halving of its input undone.
@@ -219,9 +224,9 @@ class _Rows:
             self.biases.append((block.horizontal.bias * halved)[order])
         self.terms = torch.cat(terms).T.contiguous()
         self.biases = torch.cat(self.biases)
+        column = self.rows * features
         windows = self.inputs.as_strided(
-            (self.depth, count, width, reach + 1, (2 * reach + 1) * features),
-            (*self.inputs.stride()[:2], features, self.inputs.stride(2), 1),
+            (self.depth, count, width, (2 * reach + 1) * column), (*self.inputs.stride()[:2], column, 1)
         )
         self.windows = windows.unbind(0)  # the patch around each pixel, in place
 
@@ -244,21 +249,20 @@ class _Rows:
         images, columns, _ = condition.shape
         terms = torch.addmm(self.biases, condition.flatten(0, 1), self.terms)
         terms = terms.view(1, images, columns, self.depth, 2, -1)
-        reach = self.inputs.shape[2] - 1
+        reach, turn = self.rows - 1, row % self.rows
         inside = slice(reach, reach + columns)
-        self.inputs[:, :, :-1] = self.inputs[:, :, 1:].clone()
-        self.inputs[0, :, -1, inside] = self.top
+        self.inputs[0, :, inside, turn] = self.top
         by_image = (self.samples, images, columns, -1)
         for place in range(self.depth):
             self.patches.view(self.windows[place].shape).copy_(self.windows[place])
-            torch.mm(self.patches, self.weights[place], out=self.sums)
+            torch.mm(self.patches, self.weights[place][turn], out=self.sums)
             self.sums.view(by_image).add_(terms[:, :, :, place, 0])
             addend = self.addends[place]
             torch.mm(self.sums, self.across[place], out=addend.flatten(0, 1))
             addend.view(by_image).add_(terms[:, :, :, place, 1])
             if place + 1 < self.depth:
                 gates = _double_gate(self.sums, self.width)
-                self.inputs[place + 1, :, -1, inside] = gates.view(-1, columns, self.width)
+                self.inputs[place + 1, :, inside, turn] = gates.view(-1, columns, self.width)
 
     def end(self, values: Tensor) -> None:
         """Take in the row's chroma, (N, 2, w)."""
