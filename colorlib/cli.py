@@ -274,6 +274,7 @@ def evaluate(
         typer.Option(help="Side in pixels of the squares taken. [default: what the model learned from]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
     rebalance: Annotated[float | None, typer.Option(min=0, max=10, help="As for colorize.")] = None,
 ) -> None:
     """Color pictures whose colors are known, and print how near the model comes."""
@@ -285,7 +286,7 @@ def evaluate(
         if count < 1:
             raise ValueError(f"--count must be at least 1; got {count}")
         colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
-        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance)
+        knobs = _given(colorizer, temperature=temperature, top_p=top_p, rebalance=rebalance)
         pictures = _data(data, (colorizer.side or 64) if size is None else size, 0.0)
         total = len(pictures) if hasattr(pictures, "__len__") else count
         indices = torch.linspace(0, total - 1, min(count, total)).long().tolist()

@@ -158,6 +158,7 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["colorize", "PICTURE", "--model", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
         (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),
+        (["evaluate", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
         (["train", "cic", "--data", "world", "--data", "flowers"], "--data world stands alone"),
     ],
 )
@@ -168,6 +169,16 @@ def test_mistakes_are_named(arguments, message, weights, tmp_path, monkeypatch):
     result = run(*arguments)
     assert result.exit_code == 1 and message in result.output, result.output
     assert not (tmp_path / "runs").exists() and not list(tmp_path.glob("colored/*"))
+
+
+def test_evaluate_draws_as_it_is_told():
+    figures = {}
+    for knobs in ((), ("--top-p", 1e-6), ("--temperature", 1e-3)):
+        result = run("evaluate", "pixcolor-world-plain", "--count", 2, *knobs)
+        assert result.exit_code == 0, result.output
+        figures[knobs[:1]] = [line for line in result.output.splitlines() if "the model" in line]
+    # So small a share leaves the likeliest level alone, and so cold a draw takes it.
+    assert figures["--top-p",] == figures["--temperature",] != figures[()]
 
 
 def test_a_folder_of_old_photographs(weights, tmp_path):
