@@ -163,14 +163,15 @@ def test_known_levels_stay_and_the_rest_takes_note_of_them(attention):
 def test_rows_with_nothing_left_to_draw_cost_nothing(monkeypatch):
     model, given = build(attention=2, marginal=7), condition(4, 5, batch=2)
     known = torch.randint(5, (2, 2, 4, 5), generator=chance(3))
-    computed, begin = [], cached._Rows.begin
+    computed, reports, begin = [], [], cached._Rows.begin
     monkeypatch.setattr(cached._Rows, "begin", lambda rows, row: computed.append(row) or begin(rows, row))
     for last, rows in ((None, []), (0, [0]), (2, [0, 1, 2]), (3, [0, 1, 2, 3])):
         mask = torch.ones(2, 2, 4, 5, dtype=torch.bool)
         if last is not None:
             mask[1, 1, last, 2] = False  # one value of one image is left
         computed.clear()
-        reports, random, same = [], chance(), chance()
+        reports.clear()
+        random, same = chance(), chance()
         quick = sample(model, given, 3, random, known=known, mask=mask, progress=lambda *x: reports.append(x))
         assert torch.equal(quick, naive_sample(model, given, 3, same, known=known, mask=mask))
         assert computed == rows
