@@ -56,7 +56,8 @@ def sample(
         See :func:`draw`.
     known : Tensor, optional
         Levels that are given and not drawn, int64 (B, 2, h, w), Cr first. What is drawn takes note of those
-        before it in raster order, and of those alone.
+        before it in raster order, and of those alone. The last rows cost nothing where they are
+        given in full.
     mask : Tensor, optional
         Where ``known`` is given, bool (B, 2, h, w), or (B, 1, h, w) for both channels. Elsewhere ``known``
         is not looked at.
