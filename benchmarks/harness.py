@@ -54,6 +54,8 @@ class Comparison:
         divided by it, and the note must say so.
     note : str
         What a reader should know about the data or the contestants.
+    items : tuple of int and str, or None
+        How many things one call makes, and what they are, for a table that tells them by the second.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Comparison:
     check: Callable[[Any, dict[str, Any]], str | None] | None = None
     shares: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    items: tuple[int, str] | None = None
 
     def __post_init__(self):
         for what, named in (("an aim", self.aims), ("a share", self.shares)):

@@ -26,14 +26,15 @@ def names():
 
 
 def machine(packages):
-    """The machine and the versions, as lines of Markdown: the model, never a name of a host or a path."""
+    """The machine and the versions, as lines of Markdown: the models, never a name of a host or a path."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{package} {version(package)}" for package in sorted({"torch", "numpy", *packages})]
     return [
         f"- Date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
         f"- Machine: {cpu_model()}, {cores} cores, {torch.get_num_threads()} threads for torch;"
-        f" {platform.system()} on {platform.machine()}",
+        f" {platform.system()} on {platform.machine()}"
+        + (f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         f"- Versions: {', '.join(versions)}",
     ]
 
@@ -68,7 +69,11 @@ def table(comparison, rows, remark):
         cells += ["", "", ""] if row.ratio is None else [f"{x:.3g}" for x in row.ratio]
         cells.append("" if row.aim is None else f"{row.aim:g}: {'met' if row.met else '**not met**'}")
         lines.append("| " + " | ".join(cells) + " |")
-    for text in filter(None, (comparison.note, remark)):
+    speed = ""
+    if comparison.items is not None:
+        count, things = comparison.items
+        speed = f"{count / rows[0].seconds[0]:.3g} {things} a second."
+    for text in filter(None, (speed, comparison.note, remark)):
         lines += ["", text]
     return [*lines, ""]
 
@@ -79,7 +84,10 @@ def main(arguments=None):
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(names())}; default all"
     )
-    chosen = parser.parse_args(arguments).names
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for a comparison; default 20")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only those with this in their name")
+    options = parser.parse_args(arguments)
+    chosen = options.names
     unknown = sorted(set(chosen) - set(names()))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names())}")
@@ -98,10 +106,12 @@ def main(arguments=None):
     print("\n".join(lines), flush=True)
     for module in modules:
         for comparison in module.comparisons():
-            part = table(comparison, *measure(comparison))
+            if options.only not in comparison.name:
+                continue
+            part = table(comparison, *measure(comparison, options.seconds))
             print("\n".join(part), flush=True)
             lines += part
-    if not chosen:
+    if not chosen and not options.only:
         RESULTS.write_text("\n".join(lines), encoding="utf-8")
         print("Written to benchmarks/results.md")
 
