@@ -342,13 +342,13 @@ class World:
         paint = (row * LEVELS + level).reshape(-1)
         for channel in range(3):
             out.rgb[part, channel] = tables["rgb"][channel].index_select(0, paint).view(shape)
-        out.lightness[part, 0] = level / 10
+        out.lightness[part, 0] = level / tables["tenths"]
         out.material[part] = material
         out.object[part] = slot
 
         haze = tables["bank"].index_select(0, layout.haze_at(part, tables).reshape(-1)).view(shape)
         heat = by_material("temperature") + warm + ((code & 63) - WARMTH_ZERO) * 16 + ((haze * 22) >> 6)
-        out.infrared[part, 0] = heat.clamp(0, 1000) / 1000
+        out.infrared[part, 0] = heat.clamp(0, 1000) / tables["thousandths"]
 
     # Tables.
 
@@ -364,6 +364,9 @@ class World:
             cumulative[k, : len(total)] = torch.tensor(total)
         atlas = self._atlas
         return {
+            # As tensors: a GPU multiplies by the reciprocal of a plain number, which rounds twice.
+            "tenths": torch.tensor([10.0]),
+            "thousandths": torch.tensor([1000.0]),
             "keys": self._keys[0],
             "color keys": self._keys[1],
             "cumulative": cumulative,
