@@ -274,6 +274,41 @@ def test_batches_are_prepared_ahead_where_the_cpu_has_nothing_else_to_do(device)
     assert {thread == threading.get_ident() for _, thread in asked} == {device == "cpu"}
 
 
+def test_endless_data_is_prepared_for_several_steps_at_a_time_where_that_is_ahead():
+    asked = []
+
+    class Endless:
+        def batch(self, indices, device):
+            asked.append(list(indices))
+            rgb = torch.tensor(indices).float().view(-1, 1, 1, 1).expand(-1, 3, 4, 6).clone()
+            rgb += torch.arange(6) / 10  # so that a mirror shows
+            return {"rgb": rgb, "number": torch.tensor(indices)}
+
+    recipe = change(batch=4, steps=19, flip=True, accumulation=2)
+    one_by_one = Batches(Endless(), recipe, torch.device("cpu"))
+    single = [one_by_one(step) for step in range(19)]
+    asked.clear()
+    together = one_by_one.parts(list(range(19)))
+    assert len(asked) == 1
+    for parts, others in zip(single, together, strict=True):
+        assert len(parts) == len(others) == 2
+        for part, other in zip(parts, others, strict=True):
+            assert part.keys() == other.keys()
+            assert all(torch.equal(part[name], other[name]) for name in part)
+    # From the eleventh step on, as after an interruption: groups of eight, each asked for once.
+    asked.clear()
+    ahead = Batches(Endless(), recipe, torch.device("meta"))
+    for step in range(10, 19):
+        parts = ahead(step)
+        assert [part["rgb"].shape for part in parts] == [(2, 3, 4, 6)] * 2
+        for part, other in zip(parts, single[step], strict=True):
+            assert torch.equal(part["seed"], other["seed"])  # on the CPU everywhere
+    one_by_one.close()
+    ahead.close()
+    assert [len(indices) for indices in asked] == [32, 2, 2]  # the last step's parts by themselves
+    assert sum(asked, []) == [index for step in range(10, 19) for index in one_by_one.indices(step)]
+
+
 def test_crops_and_mirrors_are_alike_in_all_tensors():
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing="ij")
     rgb = torch.stack([rows, columns, rows * 9 + columns]).expand(50, 3, 6, 9)

@@ -18,6 +18,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast, broadcast_object_list, reduce
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import checkpoints, metrics
@@ -402,11 +403,15 @@ class _Run:
         if self.average is None:
             return
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        averages, tensors = [], []
         for name, tensor in self.model.state_dict().items():
             if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1 - decay)
+                averages.append(self.average[name])
+                tensors.append(tensor)
             else:
                 self.average[name].copy_(tensor)
+        # All at once: on a GPU a small network's hundreds of tensors would cost a launch each.
+        get_ema_multi_avg_fn(decay)(averages, tensors, None)
 
     def apply_average(self) -> None:
         """Give the model its averaged weights, where the recipe asks for them."""
