@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable
@@ -55,9 +56,10 @@ def build(
     start : str or Path, optional
         Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
         exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
-        ``"kernel"`` or ``"hidden"``, its first heads of ``"attention"``, its first ``"waves"`` or its first
-        ``"marginal"``, and it learns the ``"materials"`` and the ``"law"`` of the settings or, where they
-        have none, none. See :class:`colorlib.models.PixColor`, its `widen`, `broaden`, `attend`, `inform`,
+        ``"kernel"``, ``"hidden"``, ``"depth"``, ``"fine"`` or ``"reduction"``, its first heads of
+        ``"attention"``, its first ``"waves"`` or its first ``"marginal"``, and it learns the ``"materials"``
+        and the ``"law"`` of the settings or, where they have none, none. See
+        :class:`colorlib.models.PixColor`, its `widen`, `broaden`, `deepen`, `magnify`, `attend`, `inform`,
         `mix`, `segment` and `follow`.
 
     Raises
@@ -98,7 +100,7 @@ def build(
 
 def _adapt(model: PixColor, settings: dict) -> None:
     """Let trained weights grow to some settings where these are larger, and follow what they teach."""
-    grows = ("kernel", "attention", "hidden", "materials", "waves", "marginal")
+    grows = ("kernel", "attention", "hidden", "materials", "waves", "marginal", "depth", "fine", "reduction")
     check_sizes(0, **{name: settings.get(name, 0) for name in grows})
     if settings.get("kernel", 0) > model.settings["kernel"]:
         model.widen(settings["kernel"])
@@ -106,6 +108,11 @@ def _adapt(model: PixColor, settings: dict) -> None:
         model.attend(settings["attention"])
     if settings.get("hidden", 0) > model.settings["hidden"]:
         model.broaden(settings["hidden"])
+    deeper = {name: max(settings.get(name, 0), model.settings[name]) for name in ("depth", "fine")}
+    if any(deeper[name] > model.settings[name] for name in deeper):
+        model.deepen(**deeper)
+    if settings.get("reduction", 0) > model.settings["reduction"]:
+        model.magnify(settings["reduction"])
     # Weights of the world must be able to learn from photographs, which have no labels and no law.
     model.segment(settings.get("materials", 0))
     if settings.get("waves", 0) > model.settings["waves"]:
@@ -179,9 +186,15 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
 
 
 def _thinned(lines: list[dict]) -> list[dict]:
-    """Steps, mean losses and figures of at most CURVE stretches of a run, each as long as the others."""
-    stretch = -(-len(lines) // CURVE)
-    groups = [lines[start : start + stretch] for start in range(0, len(lines), max(stretch, 1))]
+    """Steps, mean losses and figures of at most CURVE stretches of a run, each as long as the others.
+
+    Where a run went on with other figures, its loss is another one, too: no stretch has lines of both.
+    """
+    groups = []
+    for _, alike in itertools.groupby(lines, lambda line: sorted(line.get("figures", {}))):
+        alike = list(alike)
+        stretch = -(-len(alike) // CURVE)
+        groups += [alike[start : start + stretch] for start in range(0, len(alike), stretch)]
 
     def means(group: list[dict], what: str) -> dict[str, float]:
         # A figure is left out where a line lacks it, or where it was not finite and so is None.

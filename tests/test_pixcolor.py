@@ -489,11 +489,86 @@ def test_waves_change_nothing_until_they_learn():
             tiny(waves=waves)
 
 
+def test_a_deepened_backbone_computes_the_same_until_it_learns():
+    model, rgb = tiny(reduction=2, cells="pixel").eval(), noise(2, 3, 16, 16)
+    for module in model.condition.modules():  # statistics that a block made anew would not have
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    gray = rgb_to_gray(rgb)
+    before = model.condition(gray)
+    model.deepen(4)  # nothing to do
+    model.deepen(7, fine=1)
+    model.deepen(9, fine=3)
+    assert (model.settings["depth"], model.settings["fine"]) == (9, 3)
+    assert torch.equal(model.condition(gray), before)
+    assert not any(module.training for module in model.modules())
+    # It is the network that these settings build.
+    twin = PixColor(**model.settings).eval()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin.condition(gray), before)
+    blocks = [layer for layer in model.condition.backbone if hasattr(layer, "second")]
+    places = [k for k, layer in enumerate(model.condition.backbone) if hasattr(layer, "second")]
+    assert places == [3, 4, 5, *range(9, 18)]  # before the last halving, and at the end
+    dilations = [block.second[0].dilation[0] for block in blocks]
+    assert dilations == [1, 2, 4, 1, 2, 4, 1, 1, 2, 4, 1, 1]
+    for block in (*blocks[:3], *blocks[-5:]):  # each new block can learn
+        twin = copy.deepcopy(block)
+        nn.init.ones_(twin.second[1].weight)
+        x = noise(1, 16, 8, 8)
+        assert torch.equal(block(x), x) and not torch.allclose(twin(x), x)
+    with pytest.raises(ValueError, match="depth must be at least 9, got 8"):
+        model.deepen(8, fine=3)
+    with pytest.raises(ValueError, match="fine must be at least 3, got 0"):
+        model.deepen(9)
+    with pytest.raises(TypeError, match="depth must be an int, got 9.0"):
+        model.deepen(9.0, fine=3)
+    with pytest.raises(ValueError, match="no finer grid; fine must be 0, got 1"):
+        tiny(reduction=1).deepen(4, fine=1)
+    with pytest.raises(ValueError, match="for the backbone 'small'; got 5, 0 for 'resnet101'"):
+        ConditionNetwork(depth=5)
+    with pytest.raises(ValueError, match="only the backbone 'small' can be deepened"):
+        ConditionNetwork().deepen(5)
+
+
+def test_a_magnified_network_sees_larger_pictures_and_keeps_what_follows():
+    model = tiny(reduction=2, fine=1, materials=3, waves=2).eval()
+    later = list(model.condition.backbone)[3:]
+    model.magnify(2)  # nothing to do
+    assert list(model.condition.backbone)[3:] == later
+    model.magnify(8)
+    assert model.reduction == model.condition.reduction == model.settings["reduction"] == 8
+    assert list(model.condition.backbone)[9:] == later  # a convolution and two halvings before it
+    gray = noise(2, 1, 32, 48)
+    assert model.condition(gray).shape == (2, model.condition.channels, 4, 6)
+    assert not any(module.training for module in model.modules())
+    twin = PixColor(**model.settings).eval()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin.condition(gray), model.condition(gray))
+    with pytest.raises(ValueError, match="reduction must be at least 8, got 4"):
+        model.magnify(4)
+    with pytest.raises(ValueError, match="reduction must be a power of 2, got 12"):
+        model.magnify(12)
+    with pytest.raises(ValueError, match="only the backbone 'small' can be magnified"):
+        ConditionNetwork().magnify(16)
+
+
+def test_where_all_is_given_the_picture_is_not_looked_at(monkeypatch):
+    model, rgb = tiny().eval(), noise(2, 3, 16, 16)
+    known, mask = model.levels(rgb), torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    whole = model.colorize(rgb_to_gray(rgb), seed=0, known=known, mask=mask)
+    monkeypatch.setattr(model.condition, "forward", None)
+    assert torch.equal(model.colorize(rgb_to_gray(rgb), seed=0, known=known, mask=mask), whole)
+    mask[1, 0, 3, 3] = False
+    with pytest.raises(TypeError):
+        model.colorize(rgb_to_gray(rgb), seed=0, known=known, mask=mask)
+
+
 def test_told_of_all_it_learns_all(tmp_path):
     """With the settings of the last recipe of the world each weight moves."""
-    assert {"waves": 32, "marginal": 256}.items() <= recipes.get("pixcolor", "world-mixed").settings.items()
-    settings = recipes.get("pixcolor", "world-mixed").settings
-    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2}
+    settings = recipes.get("pixcolor", "world-finer").settings
+    assert {"waves": 32, "marginal": 256, "depth": 12, "fine": 2}.items() <= settings.items()
+    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2, "depth": 5, "fine": 1}
     torch.manual_seed(0)
     model = PixColor(**{**settings, **small, "waves": 3, "marginal": 6})
     first = {name: p.clone() for name, p in model.named_parameters()}
@@ -524,7 +599,7 @@ def test_bad_parameters_of_the_condition_network_are_named(settings, error, mess
 
 def test_the_recipes_with_materials_have_the_world_s_materials_and_law():
     world = World(recipes.get("pixcolor", "world-told").size)
-    for name in ("world-taught", "world-told", "world-mixed"):
+    for name in ("world-taught", "world-told", "world-mixed", "world-finer"):
         settings = recipes.get("pixcolor", name).settings
         assert settings["materials"] == len(world.materials)
         assert settings["law"] == world.kind

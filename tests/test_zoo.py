@@ -56,6 +56,13 @@ def test_weights_keep_their_learning_curve(tmp_path):
     noted = [{**lines[0], "figures": {"a": 1.0, "b": 4.0}}, {**lines[1], "figures": {"a": 3.0, "b": None}}]
     (entry,) = zoo.history(zoo.save(model, tmp_path / "w.safetensors", noted * 51))[:1]
     assert entry == {"step": 20, "loss": {"player": 1.5}, "figures": {"a": 2.0}}
+    # A run with a second goal went on from one without: no point mixes the two losses.
+    told = [{"step": 10 * k, "loss": {"player": 1000.0}, "figures": {"a": 1.0}} for k in range(1, 60)]
+    curve = zoo.history(zoo.save(model, tmp_path / "w.safetensors", told, lines[:151]))
+    assert len(curve) == 76 + 59 and curve[75]["step"] == 1510 and "figures" not in curve[75]
+    assert curve[76] == {"step": 1520, "loss": {"player": 1000.0}, "figures": {"a": 1.0}}
+    again = zoo.save(model, tmp_path / "again.safetensors", lines[:2], curve)
+    assert [line["loss"]["player"] for line in zoo.history(again)[75:77]] == [151.0, 1000.0]
     with pytest.raises(ValueError, match="is a folder"):
         zoo.history(tmp_path)
     with pytest.raises(FileNotFoundError, match="no model 'cic-paintings'"):
@@ -125,6 +132,16 @@ def test_a_pixcolor_that_training_begins_with_grows(tmp_path):
             for model in (begun, again)
         ]
         assert all((x > 0.5) == (begun.pixelcnn.recall is not None) for x in apart), apart
+    deep = {"depth": 6, "fine": 2}
+    begun = zoo.build("pixcolor", world, deep, seed=1, start=path).eval()
+    assert deep.items() <= begun.settings.items()
+    torch.testing.assert_close(begun.log_prob(gray, chroma), old.log_prob(gray, chroma), rtol=1e-5, atol=1e-4)
+    larger = {"reduction": 2 * old.reduction, "depth": 6}
+    begun = zoo.build("pixcolor", world, larger, seed=1, start=path).eval()
+    assert larger.items() <= begun.settings.items() and begun.settings["fine"] == 0
+    for asked in ({}, {"reduction": 1, "depth": 2}):  # nothing shrinks
+        begun = zoo.build("pixcolor", world, asked, seed=1, start=path)
+        assert begun.settings["reduction"] == old.settings["reduction"] and begun.settings["depth"] == 4
     # A marginal changes a little: its gate is never quite shut.
     begun, twin = (
         zoo.build("pixcolor", world, {**grown, "marginal": 6}, seed=1, start=path).eval() for _ in range(2)

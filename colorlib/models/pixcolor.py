@@ -82,6 +82,8 @@ class PixColor(Colorizer):
         Hidden channels of what each cell could be by itself, mixed into what the past suggests, see
         :class:`PixelCNN`. It is learned in all cells, and with a law from the exact chances, as is where
         things begin, see :meth:`pixelcnn_loss`. The published network has none.
+    depth, fine : int
+        Residual blocks of the small backbone, see :class:`ConditionNetwork`.
 
     Attributes
     ----------
@@ -121,6 +123,8 @@ class PixColor(Colorizer):
         law: str | None = None,
         waves: int = 0,
         marginal: int = 0,
+        depth: int = 4,
+        fine: int = 0,
     ):
         super().__init__()
         if cells not in CELLS:
@@ -143,9 +147,13 @@ class PixColor(Colorizer):
             "law": None,
             "waves": 0,
             "marginal": 0,
+            "depth": depth,
+            "fine": fine,
         }
         self.unfreeze_at, self.reduction, self.cells = unfreeze_at, reduction, cells
-        self.condition = ConditionNetwork(width, backbone, reduction, pretrained, first_weights, cells)
+        self.condition = ConditionNetwork(
+            width, backbone, reduction, pretrained, first_weights, cells, depth=depth, fine=fine
+        )
         self.pixelcnn = PixelCNN(
             width,
             blocks,
@@ -166,10 +174,10 @@ class PixColor(Colorizer):
 
     @classmethod
     def small(cls) -> PixColor:
-        """Build the quick version, for pictures of some 32 pixels: every second pixel, half the width."""
+        """Build the quick version, for pictures of some 64 pixels: every fourth pixel, half the width."""
         return cls(
             backbone="small",
-            reduction=2,
+            reduction=4,
             width=32,
             blocks=4,
             kernel=3,
@@ -196,6 +204,22 @@ class PixColor(Colorizer):
         """
         self.pixelcnn.attend(heads)
         self.settings["attention"] += heads  # of two calls at most one is not 0
+
+    def deepen(self, depth: int, fine: int = 0) -> None:
+        """Give the small backbone more residual blocks without changing what it computes.
+
+        See :meth:`ConditionNetwork.deepen`, which raises its errors. An optimizer must be made anew.
+        """
+        self.condition.deepen(depth, fine)
+        self.settings["depth"], self.settings["fine"] = depth, fine
+
+    def magnify(self, reduction: int) -> None:
+        """Let it see larger pictures of the same things, for a map of the same size.
+
+        See :meth:`ConditionNetwork.magnify`, which raises its errors. An optimizer must be made anew.
+        """
+        self.condition.magnify(reduction)
+        self.reduction = self.settings["reduction"] = reduction
 
     def segment(self, materials: int) -> None:
         """Let the condition network learn to tell so many materials beside; 0 for none.
@@ -316,7 +340,8 @@ class PixColor(Colorizer):
             follows a law is given no scenes, or scenes of another kind. On a GPU, where looking would mean
             waiting, wrong scenes make the loss NaN, and :func:`colorlib.training.fit` stops.
         """
-        frozen = self.training and bool(self.steps < self.unfreeze_at)
+        # Looked at only where it matters: on a GPU looking means waiting.
+        frozen = self.training and self.unfreeze_at > 0 and bool(self.steps < self.unfreeze_at)
         condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
         by_law = {} if self.settings["law"] is None else self._chances(levels, batch)
@@ -531,9 +556,15 @@ class PixColor(Colorizer):
         """
         gray = lab_to_rgb(torch.cat([lightness, torch.zeros_like(lightness).expand(-1, 2, -1, -1)], 1))[:, :1]
         with torch.autocast(gray.device.type, enabled=False):  # the sampler wants one dtype throughout
+            if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.all():
+                # All is given: nothing is drawn, and nobody asks what the picture shows.
+                cells = (-(-side // self.reduction) for side in gray.shape[-2:])
+                condition = gray.new_zeros(len(gray), self.condition.channels, *cells)
+            else:
+                condition = self.condition(gray)
             drawn = sample(
                 self.pixelcnn,
-                self.condition(gray),
+                condition,
                 samples,
                 generator,
                 temperature=temperature,
@@ -555,7 +586,8 @@ class ConditionNetwork(nn.Module):
 
     The ResNet-101 is cut after its third group of blocks, whose stride is replaced by dilation: 1024 features
     at an eighth of the picture's size. Gray is normalized with the mean and the deviation of photographs'
-    gray that pretrained backbones expect. The small backbone is this course's: four residual blocks.
+    gray that pretrained backbones expect. The small backbone is this course's: a convolution at the picture's
+    size, then residual blocks at the grid's.
 
     Parameters
     ----------
@@ -580,6 +612,10 @@ class ConditionNetwork(nn.Module):
         from 1 to so many, and the probabilities of its materials. Convolutions and batch norms blur a number;
         from waves a linear layer can make steps at any gray. The probabilities get no gradient from what
         follows: they are learned as names alone.
+    depth, fine : int
+        Residual blocks of the small backbone: so many at the grid's size, with dilations of 1, 2, 4, 1 and
+        again from the start; and so many before the last halving, at twice the grid's size, where textures
+        are.
 
     Raises
     ------
@@ -604,6 +640,8 @@ class ConditionNetwork(nn.Module):
         cells: str = "mean",
         materials: int = 0,
         waves: int = 0,
+        depth: int = 4,
+        fine: int = 0,
     ):
         super().__init__()
         check_first_weights(first_weights)
@@ -612,16 +650,26 @@ class ConditionNetwork(nn.Module):
         if cells not in CELLS:
             raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
         check_sizes(width=width, reduction=reduction)
-        check_sizes(0, materials=materials, waves=waves)
+        check_sizes(0, materials=materials, waves=waves, depth=depth, fine=fine)
         if reduction & (reduction - 1):
             raise ValueError(f"reduction must be a power of 2, got {reduction}")
         if backbone == "resnet101" and reduction != 8:
             raise ValueError(f"the ResNet-101 has a reduction of 8, got {reduction}")
         if pretrained and backbone != "resnet101":
             raise ValueError(f"pretrained weights are for the backbone 'resnet101', got {backbone!r}")
+        if backbone != "small" and (depth, fine) != (4, 0):
+            raise ValueError(
+                f"depth and fine are for the backbone 'small'; got {depth}, {fine} for {backbone!r}"
+            )
+        _check_fine(fine, reduction)
         self.reduction, self.width, self.cells, self.waves = reduction, width, cells, waves
+        self.depth, self.fine = depth, fine
         features = 1024 if backbone == "resnet101" else 2 * width
-        self.backbone = _resnet101(pretrained) if backbone == "resnet101" else _small(features, reduction)
+        if backbone == "resnet101":
+            self.backbone = _resnet101(pretrained)
+        else:
+            self.backbone = _small(features, reduction, depth, fine)
+        self.small = backbone == "small"
         self.adaptation = nn.Sequential(
             nn.Conv2d(features, width, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -642,6 +690,56 @@ class ConditionNetwork(nn.Module):
         if not self.waves:
             return self.width
         return self.width + self.waves + (self.segmentation.out_channels if self.segmentation else 0)
+
+    def deepen(self, depth: int, fine: int = 0) -> None:
+        """Give the small backbone more residual blocks in place, up to so many.
+
+        At first nothing changes: what a new block adds is zero. An optimizer made before must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For numbers that are not whole or smaller than the old ones, fine blocks where the grid is as fine
+            as the picture, or another backbone.
+        """
+        check_sizes(self.depth, depth=depth)
+        check_sizes(self.fine, fine=fine)
+        _check_fine(fine, self.reduction)
+        if not self.small:
+            raise ValueError("only the backbone 'small' can be deepened")
+        layers, like = list(self.backbone), self.backbone[0].weight
+        first = _before_the_last_halving(self.reduction) + self.fine
+        at_picture = [_Residual(len(like), d) for d in _dilations(fine)[self.fine :]]
+        at_grid = [_Residual(len(like), d) for d in _dilations(depth)[self.depth :]]
+        for block in at_picture + at_grid:
+            nn.init.zeros_(block.second[1].weight)
+            block.to(like).train(self.backbone.training)
+        self.backbone = nn.Sequential(*layers[:first], *at_picture, *layers[first:], *at_grid)
+        self.depth, self.fine = depth, fine
+
+    def magnify(self, reduction: int) -> None:
+        """Let the small backbone see larger pictures of the same things, for the same grid, in place.
+
+        It gets a halving more for each doubling of the reduction. The first convolution and the new ones are
+        drawn anew, and what follows them stays. So it has to learn to see again, and what it knows of what
+        it sees is kept. An optimizer made before must be made anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a reduction that is no power of 2, or smaller than the old one, or another backbone.
+        """
+        check_sizes(self.reduction, reduction=reduction)
+        if reduction & (reduction - 1):
+            raise ValueError(f"reduction must be a power of 2, got {reduction}")
+        if not self.small:
+            raise ValueError("only the backbone 'small' can be magnified")
+        if reduction == self.reduction:
+            return
+        like, more = self.backbone[0].weight, reduction.bit_length() - self.reduction.bit_length()
+        first = nn.Sequential(*_downward(len(like), more)).to(like).train(self.backbone.training)
+        self.backbone = nn.Sequential(*first, *self.backbone[3:])
+        self.reduction = reduction
 
     def segment(self, materials: int) -> None:
         """Tell so many materials apart, with weights drawn anew; 0 for none."""
@@ -756,12 +854,33 @@ def _normalized(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -
     return [convolution, nn.BatchNorm2d(outputs)]
 
 
-def _small(width: int, reduction: int) -> nn.Sequential:
+def _dilations(blocks: int) -> list[int]:
+    return [(1, 2, 4, 1)[place % 4] for place in range(blocks)]
+
+
+def _small(width: int, reduction: int, depth: int, fine: int) -> nn.Sequential:
     """A small backbone: convolutions down to the grid's size, then blocks that look far around."""
+    layers = _downward(width, reduction.bit_length() - 1)
+    last = _before_the_last_halving(reduction)
+    layers[last:last] = [_Residual(width, dilation) for dilation in _dilations(fine)]
+    return nn.Sequential(*layers, *(_Residual(width, dilation) for dilation in _dilations(depth)))
+
+
+def _downward(width: int, halvings: int) -> list[nn.Module]:
     layers = [*_normalized(1, width), nn.ReLU(inplace=True)]
-    for _ in range(reduction.bit_length() - 1):
+    for _ in range(halvings):
         layers += [*_normalized(width, width, stride=2), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, *(_Residual(width, dilation) for dilation in (1, 2, 4, 1)))
+    return layers
+
+
+def _check_fine(fine: int, reduction: int) -> None:
+    if fine and reduction == 1:
+        raise ValueError(f"with a reduction of 1 there is no finer grid; fine must be 0, got {fine}")
+
+
+def _before_the_last_halving(reduction: int) -> int:
+    """The place in :func:`_small`, where each convolution has its norm and its ReLU."""
+    return 3 * max(1, reduction.bit_length() - 1)
 
 
 def _resnet101(pretrained: bool) -> nn.Sequential:

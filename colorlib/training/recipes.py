@@ -226,7 +226,7 @@ _FLOWERS_MASKED = {"mask_weight": 100.0, "width": 10, "layers": 3}
 _FLOWERS_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, ema=0.999, checkpoint_every=500)
 _SMALL_PIXCOLOR = {
     "backbone": "small",
-    "reduction": 2,
+    "reduction": 4,
     "width": 32,
     "blocks": 4,
     "kernel": 3,
@@ -235,6 +235,8 @@ _SMALL_PIXCOLOR = {
     "cells": "pixel",
     "first_weights": "even",
 }
+# The first runs see pictures of 32 pixels, for the same map of 16 by 16 cells: that is quicker.
+_COARSE_PIXCOLOR = {**_SMALL_PIXCOLOR, "reduction": 2}
 _FARTHER_PIXCOLOR = replace(
     _QUICK,
     steps=22_000,
@@ -245,13 +247,26 @@ _FARTHER_PIXCOLOR = replace(
     precision="bfloat16",
     seed=2,
     checkpoint_every=500,
-    settings={**_SMALL_PIXCOLOR, "kernel": 5, "attention": 2},
+    settings={**_COARSE_PIXCOLOR, "kernel": 5, "attention": 2},
 )
 _TAUGHT_PIXCOLOR = replace(
     _FARTHER_PIXCOLOR,
     steps=32_000,
     seed=3,
     settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
+)
+_FINER_PIXCOLOR = replace(
+    _QUICK,
+    steps=8_000,
+    warmup=400,
+    batch=512,
+    learning_rate=3e-3,
+    ema=0.999,
+    precision="bfloat16",
+    seed=6,
+    checkpoint_every=1_000,
+    log_every=20,
+    size=64,
 )
 _RECIPES = {
     "patch": {
@@ -401,7 +416,7 @@ _RECIPES = {
         ),
     },
     "pixcolor": {
-        "quick": replace(_QUICK, settings=_SMALL_PIXCOLOR),
+        "quick": replace(_QUICK, size=64, settings=_SMALL_PIXCOLOR),
         "world": replace(
             _QUICK,
             steps=28_000,
@@ -410,7 +425,7 @@ _RECIPES = {
             ema=0.9995,
             precision="bfloat16",
             checkpoint_every=500,
-            settings={**_SMALL_PIXCOLOR, "first_weights": "torch"},
+            settings={**_COARSE_PIXCOLOR, "first_weights": "torch"},
         ),
         # From the weights of "world" on, with other scenes and at a third of the rate.
         "world-longer": replace(
@@ -422,7 +437,7 @@ _RECIPES = {
             precision="bfloat16",
             seed=1,
             checkpoint_every=500,
-            settings=_SMALL_PIXCOLOR,
+            settings=_COARSE_PIXCOLOR,
         ),
         # From the weights of "world-longer" on, with the paper's kernels of 5 in place of 3, and with
         # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
@@ -446,6 +461,22 @@ _RECIPES = {
             seed=5,
             settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256},
         ),
+        # From the weights of "world-mixed" on, for some minutes of a large GPU: it sees pictures of 64
+        # pixels, in which things are easier to tell, and has more blocks to look at them.
+        "world-finer": replace(
+            _FINER_PIXCOLOR,
+            settings={
+                **_TAUGHT_PIXCOLOR.settings,
+                "reduction": 4,
+                "hidden": 256,
+                "waves": 32,
+                "marginal": 256,
+                "depth": 12,
+                "fine": 2,
+            },
+        ),
+        # From the weights of "world-longer" on: the published parts alone, for pictures of 64 pixels.
+        "world-plain": replace(_FINER_PIXCOLOR, steps=1_000, warmup=100, seed=7, settings=_SMALL_PIXCOLOR),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
