@@ -587,7 +587,7 @@ class ConditionNetwork(nn.Module):
     The ResNet-101 is cut after its third group of blocks, whose stride is replaced by dilation: 1024 features
     at an eighth of the picture's size. Gray is normalized with the mean and the deviation of photographs'
     gray that pretrained backbones expect. The small backbone is this course's: a convolution at the picture's
-    size, then residual blocks at the grid's.
+    size, one of stride 2 for each halving, and residual blocks, most of them at the grid's size.
 
     Parameters
     ----------
@@ -614,8 +614,8 @@ class ConditionNetwork(nn.Module):
         follows: they are learned as names alone.
     depth, fine : int
         Residual blocks of the small backbone: so many at the grid's size, with dilations of 1, 2, 4, 1 and
-        again from the start; and so many before the last halving, at twice the grid's size, where textures
-        are.
+        again from the start; and so many before the last halving, where the grid is twice as fine and
+        textures can be seen.
 
     Raises
     ------
@@ -709,12 +709,12 @@ class ConditionNetwork(nn.Module):
             raise ValueError("only the backbone 'small' can be deepened")
         layers, like = list(self.backbone), self.backbone[0].weight
         first = _before_the_last_halving(self.reduction) + self.fine
-        at_picture = [_Residual(len(like), d) for d in _dilations(fine)[self.fine :]]
+        before_halving = [_Residual(len(like), d) for d in _dilations(fine)[self.fine :]]
         at_grid = [_Residual(len(like), d) for d in _dilations(depth)[self.depth :]]
-        for block in at_picture + at_grid:
+        for block in before_halving + at_grid:
             nn.init.zeros_(block.second[1].weight)
             block.to(like).train(self.backbone.training)
-        self.backbone = nn.Sequential(*layers[:first], *at_picture, *layers[first:], *at_grid)
+        self.backbone = nn.Sequential(*layers[:first], *before_halving, *layers[first:], *at_grid)
         self.depth, self.fine = depth, fine
 
     def magnify(self, reduction: int) -> None:
