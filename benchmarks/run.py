@@ -92,7 +92,12 @@ def main(arguments=None):
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names())}")
 
-    modules = [importlib.import_module(f"benchmarks.bench_{name}") for name in chosen or names()]
+    if options.seconds <= 0:
+        parser.error(f"--seconds must be above 0, got {options.seconds:g}")
+    try:
+        modules = [importlib.import_module(f"benchmarks.bench_{name}") for name in chosen or names()]
+    except ModuleNotFoundError as error:
+        parser.error(f'{error}; install what is compared with: pip install -e ".[bench]", or use make bench')
     packages = {package for module in modules for package in module.PACKAGES}
     lines = [
         "# Benchmarks",
@@ -104,13 +109,17 @@ def main(arguments=None):
         "",
     ]
     print("\n".join(lines), flush=True)
+    ran = 0
     for module in modules:
         for comparison in module.comparisons():
             if options.only not in comparison.name:
                 continue
+            ran += 1
             part = table(comparison, *measure(comparison, options.seconds))
             print("\n".join(part), flush=True)
             lines += part
+    if not ran:
+        parser.error(f"no comparison here has {options.only!r} in its name")
     if not chosen and not options.only:
         RESULTS.write_text("\n".join(lines), encoding="utf-8")
         print("Written to benchmarks/results.md")

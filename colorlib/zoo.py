@@ -30,7 +30,7 @@ MODELS: dict[str, type[Colorizer]] = {
 }
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = "colorlib weights 1"
-CURVE = 100  # a weights file has so many points of its learning curve at most
+CURVE = 100  # a run has so many points of its learning curve in a weights file, for each set of figures
 MEASURED = 2048  # so many pictures tell enough of the data's colors
 
 

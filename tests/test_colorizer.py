@@ -91,3 +91,15 @@ def test_with_a_side_colors_hardly_change_with_the_size_of_the_file():
         rgb = model.colorize(gray)[0]
         colored.append(torch.nn.functional.interpolate(rgb, (64, 64), mode="area"))
     assert (colored[0] - colored[1]).abs().mean() < 0.01
+
+
+def test_a_seed_that_no_generator_takes_is_named():
+    model, gray = ResNetRegressor.small().eval(), torch.rand(1, 1, 8, 8)
+    for seed in (1.5, True, "1"):
+        with pytest.raises(TypeError, match=f"seed must be an int or None, got {seed!r}"):
+            model.colorize(gray, seed=seed)
+    for seed in (2**64, -(2**63) - 1):
+        with pytest.raises(ValueError, match=f"seed must be from .*got {seed}"):
+            model.colorize(gray, seed=seed)
+    for seed in (2**64 - 1, -(2**63)):
+        assert torch.equal(model.colorize(gray, seed=seed), model.colorize(gray, seed=0))

@@ -520,7 +520,11 @@ def test_a_deepened_backbone_computes_the_same_until_it_learns():
     with pytest.raises(ValueError, match="depth must be at least 9, got 8"):
         model.deepen(8, fine=3)
     with pytest.raises(ValueError, match="fine must be at least 3, got 0"):
-        model.deepen(9)
+        model.deepen(9, fine=0)
+    model.requires_grad_(False)
+    model.deepen(10)  # the fine ones stay, and what is frozen too
+    assert (model.settings["depth"], model.settings["fine"]) == (10, 3)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
     with pytest.raises(TypeError, match="depth must be an int, got 9.0"):
         model.deepen(9.0, fine=3)
     with pytest.raises(ValueError, match="no finer grid; fine must be 0, got 1"):
@@ -533,10 +537,19 @@ def test_a_deepened_backbone_computes_the_same_until_it_learns():
 
 def test_a_magnified_network_sees_larger_pictures_and_keeps_what_follows():
     model = tiny(reduction=2, fine=1, materials=3, waves=2).eval()
+    assert model.side is None
     later = list(model.condition.backbone)[3:]
     model.magnify(2)  # nothing to do
     assert list(model.condition.backbone)[3:] == later
     model.magnify(8)
+    assert model.side is None
+    model.side = 32
+    model.magnify(8)
+    assert model.side == 32
+    other = tiny(reduction=2)
+    other.side = 32
+    other.magnify(8)
+    assert other.side == 128  # the map keeps its size
     assert model.reduction == model.condition.reduction == model.settings["reduction"] == 8
     assert list(model.condition.backbone)[9:] == later  # a convolution and two halvings before it
     gray = noise(2, 1, 32, 48)

@@ -107,15 +107,22 @@ class Colorizer(nn.Module):
         Raises
         ------
         TypeError
-            For gray that is not a floating-point tensor, ``samples`` that is not an int, an unknown knob.
+            For gray that is not a floating-point tensor, ``samples`` or a seed that is not an int, an unknown
+            knob.
         ValueError
-            For gray of another shape or outside [0, 1], fewer than one sample, or a side below 1.
+            For gray of another shape or outside [0, 1], fewer than one sample, a side below 1, or a seed of more
+            than 64 bits.
         """
         check_gray(gray)
         check_sizes(samples=samples)
         side = self.side if side is None else side
         if side is not None:
             check_sizes(side=side)
+        if seed is not None:
+            if isinstance(seed, bool) or not isinstance(seed, int):
+                raise TypeError(f"seed must be an int or None, got {seed!r}")
+            if not -(2**63) <= seed < 2**64:  # what a generator takes
+                raise ValueError(f"seed must be from -2**63 to 2**64 - 1, got {seed}")
         known = self.knobs()
         for name in knobs:
             if name not in known:

@@ -205,20 +205,23 @@ class PixColor(Colorizer):
         self.pixelcnn.attend(heads)
         self.settings["attention"] += heads  # of two calls at most one is not 0
 
-    def deepen(self, depth: int, fine: int = 0) -> None:
+    def deepen(self, depth: int, fine: int | None = None) -> None:
         """Give the small backbone more residual blocks without changing what it computes.
 
         See :meth:`ConditionNetwork.deepen`, which raises its errors. An optimizer must be made anew.
         """
         self.condition.deepen(depth, fine)
-        self.settings["depth"], self.settings["fine"] = depth, fine
+        self.settings.update(depth=self.condition.depth, fine=self.condition.fine)
 
     def magnify(self, reduction: int) -> None:
         """Let it see larger pictures of the same things, for a map of the same size.
 
-        See :meth:`ConditionNetwork.magnify`, which raises its errors. An optimizer must be made anew.
+        The ``side`` at which the model sees a picture grows as well, where it has one. See
+        :meth:`ConditionNetwork.magnify`, which raises its errors. An optimizer must be made anew.
         """
         self.condition.magnify(reduction)
+        if self.side is not None:
+            self.side = self.side * reduction // self.reduction
         self.reduction = self.settings["reduction"] = reduction
 
     def segment(self, materials: int) -> None:
@@ -691,8 +694,8 @@ class ConditionNetwork(nn.Module):
             return self.width
         return self.width + self.waves + (self.segmentation.out_channels if self.segmentation else 0)
 
-    def deepen(self, depth: int, fine: int = 0) -> None:
-        """Give the small backbone more residual blocks in place, up to so many.
+    def deepen(self, depth: int, fine: int | None = None) -> None:
+        """Give the small backbone more residual blocks in place, up to so many; None keeps those there are.
 
         At first nothing changes: what a new block adds is zero. An optimizer made before must be made anew.
 
@@ -702,6 +705,7 @@ class ConditionNetwork(nn.Module):
             For numbers that are not whole or smaller than the old ones, fine blocks where the grid is as fine
             as the picture, or another backbone.
         """
+        fine = self.fine if fine is None else fine
         check_sizes(self.depth, depth=depth)
         check_sizes(self.fine, fine=fine)
         _check_fine(fine, self.reduction)
@@ -713,7 +717,7 @@ class ConditionNetwork(nn.Module):
         at_grid = [_Residual(len(like), d) for d in _dilations(depth)[self.depth :]]
         for block in before_halving + at_grid:
             nn.init.zeros_(block.second[1].weight)
-            block.to(like).train(self.backbone.training)
+            block.to(like).train(self.backbone.training).requires_grad_(like.requires_grad)
         self.backbone = nn.Sequential(*layers[:first], *before_halving, *layers[first:], *at_grid)
         self.depth, self.fine = depth, fine
 
@@ -738,6 +742,7 @@ class ConditionNetwork(nn.Module):
             return
         like, more = self.backbone[0].weight, reduction.bit_length() - self.reduction.bit_length()
         first = nn.Sequential(*_downward(len(like), more)).to(like).train(self.backbone.training)
+        first.requires_grad_(like.requires_grad)
         self.backbone = nn.Sequential(*first, *self.backbone[3:])
         self.reduction = reduction
 

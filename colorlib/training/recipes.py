@@ -161,8 +161,9 @@ def _number(name: str, value) -> float:
 
 
 # Each model's recipes. "quick": two CPU cores and the world, about a minute. "world": the world, for as long
-# as it takes to come near the optimum, half an hour of a CPU. "photographs": small photographs, about an hour
-# of a CPU. These two trained the weights that come with the library. "full": a GPU and a folder of
+# as it takes to come near the optimum, half an hour of a CPU; those whose names begin with "world-" are
+# variants, or go on from it. "photographs": small photographs, hours of a CPU. These trained the weights that
+# come with the library; the weights' cards say which. "full": a GPU and a folder of
 # photographs. "paper": what the publication states; what it leaves open is said here.
 _QUICK = Recipe(
     steps=400,
@@ -504,7 +505,8 @@ def get(model: str, name: str = "quick") -> Recipe:
     model : str
         The model's name on the command line, such as ``"cic"``.
     name : str
-        ``"quick"``: two CPU cores and the world; ``"photographs"``: small photographs, hours of a CPU;
+        ``"quick"``: two CPU cores and the world; ``"world"`` and others beginning so: the world, for longer,
+        see the cards of the weights; ``"photographs"``: small photographs, hours of a CPU;
         ``"full"``: a GPU and photographs; ``"paper"``: as published, where the publication says enough.
 
     Raises
