@@ -110,8 +110,8 @@ class Colorizer(nn.Module):
             For gray that is not a floating-point tensor, ``samples`` or a seed that is not an int, an unknown
             knob.
         ValueError
-            For gray of another shape or outside [0, 1], fewer than one sample, a side below 1, or a seed of more
-            than 64 bits.
+            For gray of another shape or outside [0, 1], fewer than one sample, a side below 1, or a seed of
+            more than 64 bits.
         """
         check_gray(gray)
         check_sizes(samples=samples)
