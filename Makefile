@@ -10,7 +10,7 @@ help:
 	@echo "make test    set up .venv, run all tests: the library's, the chapters', the built book's"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
-	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours on a laptop"
+	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours, and some minutes of a GPU"
 	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
 	@echo "make lint    check style and the library's import contract"
 	@echo "make clean   remove what make book built (not .venv)"
@@ -38,8 +38,9 @@ lab: .venv/.installed-lab
 bench: .venv/.installed-bench
 	$(BIN)/python -m benchmarks.run
 
-# Each training goes on where it was stopped. The photographs: folders or zip files, any number of them. The two
-# recipes world-plain and world-finer are for a GPU; without one they take days.
+# Each training goes on where it was stopped. The photographs: folders or zip files, any number of them. The
+# recipes world-plain and world-finer are for a GPU, on which they take minutes; without one, world-finer takes a day
+# or more.
 weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe world --data world --out runs/regression-world-64 --weights runs/regression-world-64.safetensors
 	$(BIN)/colorlib train regression --recipe world-large --data world --start runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors

@@ -100,10 +100,11 @@ def test_scenes_have_the_same_bits(kind):
 
 @pytest.mark.parametrize("name", ["cic-world", "regression-world", "gan-world", "pixcolor-world"])
 def test_trained_weights_color_as_on_a_cpu(name):
-    gray = World(32, seed=1).batch(range(4)).gray
+    scenes = World(64, seed=1).batch(range(4))
+    gray = scenes.gray
     here, there = colorlib.load(name, "cpu"), colorlib.load(name, "cuda")
     if isinstance(here, PixColor):  # each device has its own chance, so scores are compared
-        chroma = here.pixelcnn.values(here.levels(World(32, seed=1).batch(range(4)).rgb))
+        chroma = here.pixelcnn.values(here.levels(scenes.rgb))
         one, other = here.log_prob(gray, chroma), there.log_prob(gray.to(GPU), chroma.to(GPU)).cpu()
         torch.testing.assert_close(other, one, atol=0.02, rtol=1e-3)
         assert there.colorize(gray.to(GPU), seed=0).is_cuda

@@ -158,20 +158,14 @@ class Batches:
                 indices.append(of_step[part])
                 places.append(drawn[part])
                 seeds.append(numbers[part])
-        if len(steps) == 1:
-            batches = (self._pictures(*part) for part in zip(indices, places, strict=True))
-        else:
-            together = self._pictures(sum(indices, []), torch.cat(places))
-            names, tensors = together.keys(), (x.split(len(indices[0])) for x in together.values())
-            batches = (dict(zip(names, part, strict=True)) for part in zip(*tensors, strict=True))
-        out = [{**batch, "seed": seed} for batch, seed in zip(batches, seeds, strict=True)]
+        # All pictures at once, then cut into the parts of each step.
+        batch = as_dict(self.data.batch(sum(indices, []), self.device))
+        batch = augment(batch, torch.cat(places), recipe.crop, recipe.flip)
+        cut = {name: tensor.to(self.device).split(len(indices[0])) for name, tensor in batch.items()}
+        cut["seed"] = seeds
+        out = [dict(zip(cut, part, strict=True)) for part in zip(*cut.values(), strict=True)]
         each = len(self.slices)
         return [out[first : first + each] for first in range(0, len(out), each)]
-
-    def _pictures(self, indices: list[int], places: Tensor) -> dict[str, Tensor]:
-        batch = as_dict(self.data.batch(indices, self.device))
-        batch = augment(batch, places, self.recipe.crop, self.recipe.flip)
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
 
 def as_dict(batch) -> dict[str, Tensor]:

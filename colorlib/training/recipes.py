@@ -269,6 +269,8 @@ _FINER_PIXCOLOR = replace(
     log_every=20,
     size=64,
 )
+# All that the PixelCNN is told, and the marginal.
+_MIXED_PIXCOLOR = {**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256}
 _RECIPES = {
     "patch": {
         "quick": Recipe(
@@ -460,21 +462,13 @@ _RECIPES = {
             steps=14_000,
             learning_rate=3e-3,
             seed=5,
-            settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256},
+            settings=_MIXED_PIXCOLOR,
         ),
         # From the weights of "world-mixed" on, for some minutes of a large GPU: it sees pictures of 64
         # pixels, in which things are easier to tell, and has more blocks to look at them.
         "world-finer": replace(
             _FINER_PIXCOLOR,
-            settings={
-                **_TAUGHT_PIXCOLOR.settings,
-                "reduction": 4,
-                "hidden": 256,
-                "waves": 32,
-                "marginal": 256,
-                "depth": 12,
-                "fine": 2,
-            },
+            settings={**_MIXED_PIXCOLOR, "reduction": 4, "depth": 12, "fine": 2},
         ),
         # From the weights of "world-longer" on: the published parts alone, for pictures of 64 pixels.
         "world-plain": replace(_FINER_PIXCOLOR, steps=1_000, warmup=100, seed=7, settings=_SMALL_PIXCOLOR),
