@@ -1,9 +1,10 @@
 """Where pictures come from: the world, the photographs, and folders of your own; and masks for them."""
 
 from . import masks
-from .folder import Folder, picture_files, read
+from .folder import Folder
 from .law import Law, Palette
 from .photographs import photos
+from .pictures import picture_files, read
 from .world import Scene, World
 
 __all__ = ["Folder", "Law", "Palette", "Scene", "World", "masks", "photos", "picture_files", "read"]
