@@ -107,7 +107,7 @@ def listing(path) -> Listing:
     elif os.path.isfile(path):
         files = _zipped(path)
     else:
-        raise ValueError(f"path must be a folder or a zip file; {path} is another thing")
+        raise ValueError(f"path must be a folder or a zip file; {path} is another file")
     files = {name: whole for name, whole in files.items() if not _hidden(name)}
     names = {name for name in files if files[name] and PurePosixPath(name).suffix.lower() in suffixes()}
     return Listing(sorted(names), sorted(files.keys() - names))
@@ -166,7 +166,7 @@ def _zipped(path: Path) -> dict[str, bool]:
     except Exception as error:  # of many kinds
         if begins != b"PK\3\4":
             raise ValueError(f"path must be a folder or a zip file; {path} is another file") from error
-        raise ValueError(f"{path} is a damaged zip file, or the first part of one: {error}") from error
+        raise ValueError(f"{path} is a damaged zip file, or the first part of one") from error
 
 
 def _hidden(name: str) -> bool:
@@ -361,10 +361,17 @@ def _open(file) -> tuple[Image.Image, list[int]]:
         image = Image.open(file)
     except Image.UnidentifiedImageError:
         if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise SyntaxError("it is of HEIC; install pillow-heif") from None
-        raise SyntaxError("it is of no format that Pillow reads") from None
+            raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
+        raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
     if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
         raise SyntaxError("its numbers have a scale of their own")
+    if image.format == "PNG":
+        try:
+            image.verify()  # loading doesn't look at the checksums
+        except (SyntaxError, OSError) as error:
+            if "bad header checksum" in str(error):
+                raise
+        image = Image.open(file)
     _note_colors(image, head)
     return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
 
@@ -454,10 +461,10 @@ def _with_end(data: bytes) -> bytes:
     except OSError:
         pass
     data = data.removesuffix(b"\xff")
-    whole = _decoded(data + b"\xff\xd9")
-    # With pixels missing, the decoder goes on with whatever follows; with none missing, nothing does that.
-    other = _decoded(data + bytes(range(255)) + b"\xff\xd9")
-    if "progressive" in whole.info or data[start + 4] != whole.layers or whole.tobytes() != other.tobytes():
+    # Where bits are missing, the decoder goes on with those that follow; where none is, these change nothing.
+    whole, *others = (_decoded(data + bits + b"\xff\xd9") for bits in (b"", b"\xff\0" * 99, b"\x55" * 99))
+    one_scan = data[start + 4] == whole.layers and "progressive" not in whole.info
+    if not one_scan or any(other.tobytes() != whole.tobytes() for other in others):
         raise SyntaxError("it is cut short")
     return data + b"\xff\xd9"
 

@@ -45,19 +45,18 @@ def to_srgb(image: Image.Image) -> Image.Image:
     """
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))
-    exif = _exif(image)
-    if image.format == "TIFF":
-        exif = {**tags, **exif}
     _mend_key(image)
     try:
-        profile, trouble = _stated(image, exif), None
+        with np.errstate(all="raise"):
+            profile, trouble = _stated(image, {**tags, **_exif(image)}), None
     except Exception as error:
         profile, trouble = None, error
     image.load()
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
-        pass  # damaged EXIF turns nothing
+    if image.format != "TIFF":  # Pillow turns these in loading; before version 10.1, the tag stays
+        try:
+            ImageOps.exif_transpose(image, in_place=True)
+        except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
+            pass  # damaged EXIF turns nothing
     image, alpha = _without_alpha(_sixteen(image, tags))
     try:
         image = _converted(image, profile)
@@ -229,7 +228,7 @@ def _stated(image: Image.Image, exif: dict) -> bytes | None:
         if 318 in exif and 319 in exif:
             space = np.reshape([float(x) for x in (*exif[318], *exif[319])], (4, 2))
         if 301 in exif:
-            table = np.reshape(exif[301], (-1, 2 ** exif.get(258, (8,))[0])) / 65535
+            table = np.reshape(exif[301], (-1, 2 ** int(np.atleast_1d(exif.get(258, 8))[0]))) / 65535
             table = table[:, ::-1] if exif.get(262) == 0 else table
             steps = np.linspace(0, 1, table.shape[1])
             curve = np.stack([np.interp(_STEPS, steps, one) for one in table])
