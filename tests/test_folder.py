@@ -397,7 +397,7 @@ def test_a_zip_file_that_is_none_is_told_from_one_that_is_damaged_or_cut_short(p
         "inner.zip": (whole[100:-30] + whole[-22:], "inner.zip is a damaged zip file: "),
         "new.zip": (
             whole[:version] + b"\xff" + whole[version + 1 :],
-            "new.zip is a damaged zip file: ",
+            "new.zip is a zip file of a kind that Python doesn't read: ",
         ),
         "other.zip": (
             b"\x89PNG and so on" * 9,

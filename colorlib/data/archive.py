@@ -50,7 +50,9 @@ class Archive:
                 raise ValueError(f"path must be a folder or a zip file; {path} is another file") from None
             if kind == "cut":
                 error = "it was cut short, for the list of what is in it, at its end, is missing"
-            raise ValueError(f"{path} is a damaged zip file: {error}") from None
+            known = not isinstance(error, NotImplementedError)
+            what = "a damaged zip file" if known else "a zip file of a kind that Python doesn't read"
+            raise ValueError(f"{path} is {what}: {error}") from None
         self._lock = threading.Lock()
         # Some programs for Windows write backslashes.
         names = [(entry.filename.replace("\\", "/"), entry) for entry in self._zip.infolist()]

@@ -216,8 +216,11 @@ class Folder:
     def _here(self) -> _Process:
         """What this process has open."""
         process = self._process
-        if process.number != os.getpid():  # a fork
-            process = self._process = _Process(process)
+        if process.number != os.getpid():
+            # After a fork. What was open before is kept: to close a file could wait for ever, where a thread
+            # that there is no more was reading it at that moment.
+            _LEFT.append(process)
+            process = self._process = _Process()
         return process
 
     def _archive(self, place: int) -> Archive:
@@ -299,13 +302,14 @@ class Folder:
         return pixels
 
 
+_LEFT: list[_Process] = []
+
+
 class _Process:
     """What a folder has open in this process: threads, and zip files. A forked process opens its own."""
 
-    def __init__(self, before: _Process | None = None):
-        # The one before the fork is kept: to close its files could wait for ever, where a thread that there
-        # is no more was reading at that moment.
-        self.number, self.before = os.getpid(), before
+    def __init__(self):
+        self.number = os.getpid()
         self.lock = threading.Lock()
         self.archives: dict[int, Archive] = {}
         self.threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
