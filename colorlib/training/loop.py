@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from .recipes import Recipe
 
 # These two say how often something is written, not what is computed: they may change between stop and go.
 _FREE = ("checkpoint_every", "log_every")
+_HASH = re.compile(r", [0-9a-f]{8}\)$")  # of a folder's pictures
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -238,7 +240,8 @@ class _Run:
         there, here = checkpoint.facts, self.describe()
         differences = []
         for name in ("model", "data", "start"):
-            if there.get(name) != here[name]:
+            # Earlier versions wrote data without the hash at its end.
+            if there.get(name) not in (here[name], name == "data" and _HASH.sub(")", here[name])):
                 differences.append(f"{name} {there.get(name)} there, {here[name]} here")
         for name in dict.fromkeys([*there["weights"], *here["weights"]]):
             was, now = there["weights"].get(name), here["weights"].get(name)
