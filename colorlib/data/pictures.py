@@ -241,7 +241,8 @@ def open_picture(source, name: str | None = None, page: int = 1):
             if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
                 size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
                 raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
-            raise ValueError(f"{name} can't be read: {_reason(error)}") from error
+            reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
+            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
         finally:
             if image is not None:
                 image.close()
@@ -259,7 +260,10 @@ def pages(path) -> int:
 
 
 def read(path, gray: bool = False, page: int = 1) -> Tensor:
-    """Read a picture at its full size, upright and in sRGB, as :func:`to_srgb` makes it.
+    """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
+
+    Transparency is put on white. Of an animation the first picture is taken. Numbers of more than 8 bits, of
+    ink, of Lab or of a palette, with white as 0 or with a sign, are read as their file says they are meant.
 
     Parameters
     ----------
@@ -311,21 +315,22 @@ class _Quiet(threading.local):
     depth = 0
 
     def match(self, module: str) -> bool:
-        return self.depth > 0 and "PIL" in module
+        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
 
 
-_FILTER = ("ignore", None, Warning, _Quiet(), 0)
+_QUIET = _Quiet()
+_FILTER = ("ignore", None, Warning, _QUIET, 0)
 
 
 @contextmanager
 def _quiet():
     if warnings.filters[:1] != [_FILTER]:
         warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
-    _FILTER[3].depth += 1
+    _QUIET.depth += 1
     try:
         yield
     finally:
-        _FILTER[3].depth -= 1
+        _QUIET.depth -= 1
 
 
 def _regular(path, name: str):
@@ -360,7 +365,8 @@ def _open(file) -> tuple[Image.Image, list[int]]:
     try:
         image = Image.open(file)
     except Image.UnidentifiedImageError:
-        if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+        if heic and not _with_heif():
             raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
         raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
     if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
@@ -369,7 +375,7 @@ def _open(file) -> tuple[Image.Image, list[int]]:
         try:
             image.verify()  # loading doesn't look at the checksums
         except (SyntaxError, OSError) as error:
-            if "bad header checksum" in str(error):
+            if "bad header checksum in b'IDAT'" in str(error):
                 raise
         image = Image.open(file)
     _note_colors(image, head)
@@ -391,10 +397,6 @@ def _check_size(image: Image.Image) -> None:
     pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > 2 * limit:
         raise Image.DecompressionBombError(f"{pixels} pixels")
-
-
-def _reason(error: Exception) -> str:
-    return re.sub(r"<_io\.\w+.*?>", "the file", str(error)) or type(error).__name__
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
