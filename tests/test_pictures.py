@@ -206,16 +206,21 @@ def test_profiles_of_every_kind_of_file(form):
         file = saved(Image.new(mode, (8, 8), color), form, icc_profile=profile, **FORMS[form])
         shown = np.broadcast_to(color, 3)
         right = srgb(shown, 461 / 256, "Adobe RGB" if mode == "RGB" else "sRGB")
-        if mode == "L" and form in ("WEBP", "AVIF") and profile == icc(1.8):
-            continue  # these have no gray: the profile would be for other pixels
         assert np.abs(numbers(file)[0, 0] - right).max() < 3
 
 
-def test_photoshop_and_jpeg_2000():
+def test_photoshop_avif_and_jpeg_2000():
     red = srgb((200, 60, 50), 461 / 256, "Adobe RGB")
     assert np.abs(numbers(psd(3, (200, 60, 50), icc(1.8, "Adobe RGB"))) - red).max() < 1
     assert np.abs(numbers(psd(1, (128,), icc(1.8))) - srgb([128] * 3, 461 / 256)).max() < 1
     assert numbers(psd(4, (255, 0, 255, 255)))[0, 0] == pytest.approx([255, 0, 255])  # ink from 255 to 0
+    if "AVIF" in FORMS:  # its own words on color: here Display P3
+        file = saved(Image.new("RGB", (8, 8), (200, 60, 50)), "AVIF", **FORMS["AVIF"])
+        assert b"colrnclx\0\1\0\x0d" in file
+        file = file.replace(b"colrnclx\0\1\0\x0d", b"colrnclx\0\x0c\0\x0d")
+        light = ((np.array([200, 60, 50]) / 255 + 0.055) / 1.055) ** 2.4
+        right = 255 * encoded(np.linalg.inv(matrix("sRGB")) @ matrix("Display P3") @ light)
+        assert np.abs(numbers(file)[0, 0] - right).max() < 3
     if not features.check("jpg_2000"):
         return
     file = saved(Image.new("RGB", (8, 8), (200, 60, 50)), "JPEG2000")
