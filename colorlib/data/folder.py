@@ -39,9 +39,9 @@ class Folder:
     stand-in is drawn by a hash of the index, so what an index gives depends on the files alone, not on what
     was read before.
 
-    A picture is turned as its EXIF entry says; one frame of an animation is taken, the first; transparency
-    is put on white; CMYK, 16 bits and palettes become 8-bit RGB. A gray picture has three equal channels. In
-    a zip file none may be larger than 512 MiB unpacked.
+    A picture is read as :func:`read` does: turned upright, converted to sRGB by its color profile, on white
+    where it is transparent. A gray picture has three equal channels. In a zip file none may be larger than
+    512 MiB unpacked.
 
     Threads may share it, and it may be sent to other processes or used in those that are forked: under
     torch's ``DataLoader``, with any number of workers, ``folder[index]`` gives what it gives here.

@@ -108,7 +108,7 @@ def listing(path) -> Listing:
         with closing(Archive(path)) as archive:
             files = dict.fromkeys(archive.files, True)
     else:
-        raise ValueError(f"path must be a folder or a zip file; {path} is another thing")
+        raise ValueError(f"path must be a folder or a zip file; {path} is another file")
     files = {name: whole for name, whole in files.items() if not _hidden(name)}
     names = {name for name in files if files[name] and PurePosixPath(name).suffix.lower() in suffixes()}
     return Listing(sorted(names), sorted(files.keys() - names))
@@ -228,7 +228,8 @@ def open_picture(source, name: str | None = None, page: int = 1):
             if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
                 size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
                 raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
-            raise ValueError(f"{name} can't be read: {_reason(error)}") from error
+            reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
+            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
         finally:
             if image is not None:
                 image.close()
@@ -246,7 +247,10 @@ def pages(path) -> int:
 
 
 def read(path, gray: bool = False, page: int = 1) -> Tensor:
-    """Read a picture at its full size, upright and in sRGB, as :func:`to_srgb` makes it.
+    """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
+
+    Transparency is put on white. Of an animation the first picture is taken. Numbers of more than 8 bits, of
+    ink, of Lab or of a palette, with white as 0 or with a sign, are read as their file says they are meant.
 
     Parameters
     ----------
@@ -298,21 +302,22 @@ class _Quiet(threading.local):
     depth = 0
 
     def match(self, module: str) -> bool:
-        return self.depth > 0 and "PIL" in module
+        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
 
 
-_FILTER = ("ignore", None, Warning, _Quiet(), 0)
+_QUIET = _Quiet()
+_FILTER = ("ignore", None, Warning, _QUIET, 0)
 
 
 @contextmanager
 def _quiet():
     if warnings.filters[:1] != [_FILTER]:
         warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
-    _FILTER[3].depth += 1
+    _QUIET.depth += 1
     try:
         yield
     finally:
-        _FILTER[3].depth -= 1
+        _QUIET.depth -= 1
 
 
 def _regular(path, name: str):
@@ -347,11 +352,19 @@ def _open(file) -> tuple[Image.Image, list[int]]:
     try:
         image = Image.open(file)
     except Image.UnidentifiedImageError:
-        if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise SyntaxError("it is of HEIC; install pillow-heif") from None
-        raise SyntaxError("it is of no format that Pillow reads") from None
+        heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+        if heic and not _with_heif():
+            raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
+        raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
     if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
         raise SyntaxError("its numbers have a scale of their own")
+    if image.format == "PNG":
+        try:
+            image.verify()  # loading doesn't look at the checksums
+        except (SyntaxError, OSError) as error:
+            if "bad header checksum in b'IDAT'" in str(error):
+                raise
+        image = Image.open(file)
     _note_colors(image, head)
     return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
 
@@ -371,10 +384,6 @@ def _check_size(image: Image.Image) -> None:
     pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > 2 * limit:
         raise Image.DecompressionBombError(f"{pixels} pixels")
-
-
-def _reason(error: Exception) -> str:
-    return re.sub(r"<_io\.\w+.*?>", "the file", str(error)) or type(error).__name__
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
@@ -441,10 +450,10 @@ def _with_end(data: bytes) -> bytes:
     except OSError:
         pass
     data = data.removesuffix(b"\xff")
-    whole = _decoded(data + b"\xff\xd9")
-    # With pixels missing, the decoder goes on with whatever follows; with none missing, nothing does that.
-    other = _decoded(data + bytes(range(255)) + b"\xff\xd9")
-    if "progressive" in whole.info or data[start + 4] != whole.layers or whole.tobytes() != other.tobytes():
+    # Where bits are missing, the decoder goes on with those that follow; where none is, these change nothing.
+    whole, *others = (_decoded(data + bits + b"\xff\xd9") for bits in (b"", b"\xff\0" * 99, b"\x55" * 99))
+    one_scan = data[start + 4] == whole.layers and "progressive" not in whole.info
+    if not one_scan or any(other.tobytes() != whole.tobytes() for other in others):
         raise SyntaxError("it is cut short")
     return data + b"\xff\xd9"
 
