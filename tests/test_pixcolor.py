@@ -680,8 +680,8 @@ def test_the_parts_work_apart():
     assert logits.shape == (1, 2, 32, 3, 2)
 
 
-# Of scenes 0 to 5 of World(64, seed=1): log probabilities of their maps, the mean of two colorings by seed 0, and
-# the two losses. Computed before the means to enlarge trained networks were taken out of the library.
+# Of scenes 0 to 5 of World(64, seed=1): log probabilities of their maps, the mean of two colorings by seed 0,
+# and the two losses. Computed before the means to enlarge trained networks were taken out of the library.
 BEFORE = {
     "pixcolor-world": (
         (-12.4862, -6.08109, -9.97801, -13.8598, -9.62959, -13.3217),
