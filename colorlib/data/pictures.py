@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import struct
-import sys
 import threading
 import warnings
 from contextlib import closing, contextmanager
@@ -24,14 +23,14 @@ from torch import Tensor
 
 from colorlib.color import rgb_to_gray
 
+from . import tiff
 from .archive import Archive
 from .srgb import to_srgb
 
 # Pillow knows these, but its part of the work is to hand them on to other programs.
 _HANDED_ON = frozenset({"EPS", "MPEG"})
 _NEEDED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "zlib", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
-_HEIC = (".heic", ".heif")
-_ORDER = {"little": b"II", "big": b"MM"}[sys.byteorder]
+_HEIC = (".heic", ".heif", ".hif")
 
 
 # Names.
@@ -213,7 +212,8 @@ def open_picture(source, name: str | None = None, page: int = 1):
                 raise _Refused(f"{name} has {some}; there is no page {page}")
             if len(frames) > 1 or frames[0] > 0:
                 image.seek(frames[page - 1])
-            _check_size(image)
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
             image.name, image.pages = name, len(frames)
             yield image
         except _Refused:
@@ -343,9 +343,9 @@ def _open(file) -> tuple[Image.Image, list[int]]:
     if not head:
         raise SyntaxError("it is empty")
     if head[:4] in TiffImagePlugin.PREFIXES:
-        frames = _pages(file, head)
+        frames = tiff.frames(file, head)
         file.seek(0)
-        return _Tiff(file), frames
+        return tiff.Tiff(file), frames
     _with_heif()
     if head[:2] == b"\xff\xd8":
         file = io.BytesIO(_with_end(file.read()))
@@ -378,65 +378,6 @@ def _note_colors(image: Image.Image, head: bytes) -> None:
     if image.format == "JPEG2000" and (found := re.search(rb"(....)colr\x02..", head, re.DOTALL)):
         start = found.end()
         image.info["icc_profile"] = head[start : start + struct.unpack(">I", found[1])[0] - 11]
-
-
-def _check_size(image: Image.Image) -> None:
-    pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if limit is not None and pixels > 2 * limit:
-        raise Image.DecompressionBombError(f"{pixels} pixels")
-
-
-class _Tiff(TiffImagePlugin.TiffImageFile):
-    """Pillow's reader, told that a kind which it doesn't know is a near one with the same bits.
-
-    Of gray with white as 0 it knows few kinds and turns round fewer; :func:`to_srgb` turns all of them.
-    """
-
-    def _setup(self) -> None:
-        tags, told = self.tag_v2, {}
-        bits, signs = (np.atleast_1d(tags.get(tag, 1))[0] for tag in (258, 339))
-        if tags.get(262) == 0 and (bits > 8 or signs != 1):
-            told[262] = 1
-        if bits == 32 and signs == 1:
-            told[339] = 2
-        kept, order = {tag: tags.get(tag, 1) for tag in told}, tags._prefix
-        tags.update(told)
-        if bits == 12 or tags.get(259, 1) != 1:  # libtiff unpacks to this machine's order of bytes
-            tags._prefix = _ORDER
-        try:
-            super()._setup()
-        except (SyntaxError, KeyError) as error:
-            raise SyntaxError(f"it is a TIFF file of a kind that Pillow doesn't read, {bits} bits") from error
-        finally:
-            tags._prefix = order
-            tags.update(kept)
-
-
-def _pages(file, head: bytes) -> list[int]:
-    """The numbers of a TIFF file's frames, without previews and masks."""
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if head[2] == 43 else 8])
-    marked, sizes, seen, raw = [], [], set(), False
-    while tags.next and tags.next not in seen:
-        seen.add(tags.next)
-        file.seek(tags.next)
-        try:
-            tags.load(file)
-        except Exception:  # what comes before may be sound; of the first page Pillow's reader tells
-            break
-        marked.append(bool(tags.get(254, 0) & 5 or tags.get(255) == 2))
-        sizes.append((tags.get(256, 0), tags.get(257, 0)))
-        raw = raw or (marked[-1] and 330 in tags)
-    if marked and all(marked) and raw:
-        raise SyntaxError("it holds a camera's raw data, and a preview; develop it first")
-    whole = [size for size, preview in zip(sizes, marked, strict=True) if not preview] or sizes
-    kept = [
-        k for k, size in enumerate(sizes) if size in whole and not any(_is_preview(size, of) for of in whole)
-    ]
-    return [k for k in kept if not marked[k]] or kept[:1]
-
-
-def _is_preview(size, of) -> bool:
-    return 3 * size[0] <= of[0] and 3 * size[1] <= of[1] and abs(size[0] - of[0] * size[1] / of[1]) <= 1
 
 
 def _with_end(data: bytes) -> bytes:
