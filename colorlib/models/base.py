@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import came, image, inside, whole, wholes
+from colorlib._check import came, image, inside, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
@@ -177,9 +177,6 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
         strip = (..., slice(top, top + rows), slice(None))
         rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], ab[strip]], dim=2)))
     return rgb
-
-
-check_sizes = wholes
 
 
 def check_gray(gray: Tensor) -> None:
