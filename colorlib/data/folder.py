@@ -32,8 +32,8 @@ class Folder:
     stand-in is drawn by a hash of the index, so what an index gives depends on the files alone, not on what
     was read before.
 
-    A picture is turned as its EXIF entry says; one frame of an animation is taken, the first; transparency
-    is put on white; CMYK, 16 bits and palettes become 8-bit RGB. A gray picture has three equal channels.
+    A picture is read as :func:`read` does: turned upright, converted to sRGB by its color profile, on white
+    where it is transparent. A gray picture has three equal channels.
 
     Parameters
     ----------

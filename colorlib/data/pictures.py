@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import struct
-import sys
 import threading
 import warnings
 import zipfile
@@ -25,13 +24,13 @@ from torch import Tensor
 
 from colorlib.color import rgb_to_gray
 
+from . import tiff
 from .srgb import to_srgb
 
 # Pillow knows these, but its part of the work is to hand them on to other programs.
 _HANDED_ON = frozenset({"EPS", "MPEG"})
 _NEEDED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "zlib", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
-_HEIC = (".heic", ".heif")
-_ORDER = {"little": b"II", "big": b"MM"}[sys.byteorder]
+_HEIC = (".heic", ".heif", ".hif")
 
 
 # Names.
@@ -107,7 +106,7 @@ def listing(path) -> Listing:
     elif os.path.isfile(path):
         files = _zipped(path)
     else:
-        raise ValueError(f"path must be a folder or a zip file; {path} is another thing")
+        raise ValueError(f"path must be a folder or a zip file; {path} is another file")
     files = {name: whole for name, whole in files.items() if not _hidden(name)}
     names = {name for name in files if files[name] and PurePosixPath(name).suffix.lower() in suffixes()}
     return Listing(sorted(names), sorted(files.keys() - names))
@@ -166,7 +165,7 @@ def _zipped(path: Path) -> dict[str, bool]:
     except Exception as error:  # of many kinds
         if begins != b"PK\3\4":
             raise ValueError(f"path must be a folder or a zip file; {path} is another file") from error
-        raise ValueError(f"{path} is a damaged zip file, or the first part of one: {error}") from error
+        raise ValueError(f"{path} is a damaged zip file, or the first part of one") from error
 
 
 def _hidden(name: str) -> bool:
@@ -226,7 +225,8 @@ def open_picture(source, name: str | None = None, page: int = 1):
                 raise _Refused(f"{name} has {some}; there is no page {page}")
             if len(frames) > 1 or frames[0] > 0:
                 image.seek(frames[page - 1])
-            _check_size(image)
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
             image.name, image.pages = name, len(frames)
             yield image
         except _Refused:
@@ -241,7 +241,8 @@ def open_picture(source, name: str | None = None, page: int = 1):
             if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
                 size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
                 raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
-            raise ValueError(f"{name} can't be read: {_reason(error)}") from error
+            reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
+            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
         finally:
             if image is not None:
                 image.close()
@@ -259,7 +260,10 @@ def pages(path) -> int:
 
 
 def read(path, gray: bool = False, page: int = 1) -> Tensor:
-    """Read a picture at its full size, upright and in sRGB, as :func:`to_srgb` makes it.
+    """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
+
+    Transparency is put on white. Of an animation the first picture is taken. Numbers of more than 8 bits, of
+    ink, of Lab or of a palette, with white as 0 or with a sign, are read as their file says they are meant.
 
     Parameters
     ----------
@@ -311,21 +315,22 @@ class _Quiet(threading.local):
     depth = 0
 
     def match(self, module: str) -> bool:
-        return self.depth > 0 and "PIL" in module
+        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
 
 
-_FILTER = ("ignore", None, Warning, _Quiet(), 0)
+_QUIET = _Quiet()
+_FILTER = ("ignore", None, Warning, _QUIET, 0)
 
 
 @contextmanager
 def _quiet():
     if warnings.filters[:1] != [_FILTER]:
         warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
-    _FILTER[3].depth += 1
+    _QUIET.depth += 1
     try:
         yield
     finally:
-        _FILTER[3].depth -= 1
+        _QUIET.depth -= 1
 
 
 def _regular(path, name: str):
@@ -351,20 +356,28 @@ def _open(file) -> tuple[Image.Image, list[int]]:
     if not head:
         raise SyntaxError("it is empty")
     if head[:4] in TiffImagePlugin.PREFIXES:
-        frames = _pages(file, head)
+        frames = tiff.frames(file, head)
         file.seek(0)
-        return _Tiff(file), frames
+        return tiff.Tiff(file), frames
     _with_heif()
     if head[:2] == b"\xff\xd8":
         file = io.BytesIO(_with_end(file.read()))
     try:
         image = Image.open(file)
     except Image.UnidentifiedImageError:
-        if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise SyntaxError("it is of HEIC; install pillow-heif") from None
-        raise SyntaxError("it is of no format that Pillow reads") from None
+        heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+        if heic and not _with_heif():
+            raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
+        raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
     if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
         raise SyntaxError("its numbers have a scale of their own")
+    if image.format == "PNG":
+        try:
+            image.verify()  # loading doesn't look at the checksums
+        except (SyntaxError, OSError) as error:
+            if "bad header checksum in b'IDAT'" in str(error):
+                raise
+        image = Image.open(file)
     _note_colors(image, head)
     return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
 
@@ -380,69 +393,6 @@ def _note_colors(image: Image.Image, head: bytes) -> None:
         image.info["icc_profile"] = head[start : start + struct.unpack(">I", found[1])[0] - 11]
 
 
-def _check_size(image: Image.Image) -> None:
-    pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if limit is not None and pixels > 2 * limit:
-        raise Image.DecompressionBombError(f"{pixels} pixels")
-
-
-def _reason(error: Exception) -> str:
-    return re.sub(r"<_io\.\w+.*?>", "the file", str(error)) or type(error).__name__
-
-
-class _Tiff(TiffImagePlugin.TiffImageFile):
-    """Pillow's reader, told that a kind which it doesn't know is a near one with the same bits.
-
-    Of gray with white as 0 it knows few kinds and turns round fewer; :func:`to_srgb` turns all of them.
-    """
-
-    def _setup(self) -> None:
-        tags, told = self.tag_v2, {}
-        bits, signs = (np.atleast_1d(tags.get(tag, 1))[0] for tag in (258, 339))
-        if tags.get(262) == 0 and (bits > 8 or signs != 1):
-            told[262] = 1
-        if bits == 32 and signs == 1:
-            told[339] = 2
-        kept, order = {tag: tags.get(tag, 1) for tag in told}, tags._prefix
-        tags.update(told)
-        if bits == 12 or tags.get(259, 1) != 1:  # libtiff unpacks to this machine's order of bytes
-            tags._prefix = _ORDER
-        try:
-            super()._setup()
-        except (SyntaxError, KeyError) as error:
-            raise SyntaxError(f"it is a TIFF file of a kind that Pillow doesn't read, {bits} bits") from error
-        finally:
-            tags._prefix = order
-            tags.update(kept)
-
-
-def _pages(file, head: bytes) -> list[int]:
-    """The numbers of a TIFF file's frames, without previews and masks."""
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if head[2] == 43 else 8])
-    marked, sizes, seen, raw = [], [], set(), False
-    while tags.next and tags.next not in seen:
-        seen.add(tags.next)
-        file.seek(tags.next)
-        try:
-            tags.load(file)
-        except Exception:  # what comes before may be sound; of the first page Pillow's reader tells
-            break
-        marked.append(bool(tags.get(254, 0) & 5 or tags.get(255) == 2))
-        sizes.append((tags.get(256, 0), tags.get(257, 0)))
-        raw = raw or (marked[-1] and 330 in tags)
-    if marked and all(marked) and raw:
-        raise SyntaxError("it holds a camera's raw data, and a preview; develop it first")
-    whole = [size for size, preview in zip(sizes, marked, strict=True) if not preview] or sizes
-    kept = [
-        k for k, size in enumerate(sizes) if size in whole and not any(_is_preview(size, of) for of in whole)
-    ]
-    return [k for k in kept if not marked[k]] or kept[:1]
-
-
-def _is_preview(size, of) -> bool:
-    return 3 * size[0] <= of[0] and 3 * size[1] <= of[1] and abs(size[0] - of[0] * size[1] / of[1]) <= 1
-
-
 def _with_end(data: bytes) -> bytes:
     """A JPEG file with its end marker, where that alone is missing."""
     start = data.rfind(b"\xff\xda")
@@ -454,10 +404,10 @@ def _with_end(data: bytes) -> bytes:
     except OSError:
         pass
     data = data.removesuffix(b"\xff")
-    whole = _decoded(data + b"\xff\xd9")
-    # With pixels missing, the decoder goes on with whatever follows; with none missing, nothing does that.
-    other = _decoded(data + bytes(range(255)) + b"\xff\xd9")
-    if "progressive" in whole.info or data[start + 4] != whole.layers or whole.tobytes() != other.tobytes():
+    # Where bits are missing, the decoder goes on with those that follow; where none is, these change nothing.
+    whole, *others = (_decoded(data + bits + b"\xff\xd9") for bits in (b"", b"\xff\0" * 99, b"\x55" * 99))
+    one_scan = data[start + 4] == whole.layers and "progressive" not in whole.info
+    if not one_scan or any(other.tobytes() != whole.tobytes() for other in others):
         raise SyntaxError("it is cut short")
     return data + b"\xff\xd9"
 

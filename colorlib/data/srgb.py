@@ -35,8 +35,8 @@ def to_srgb(image: Image.Image) -> Image.Image:
     The image is loaded and turned in place. It is converted by its color profile, relative colorimetric, or
     by what the file says of its colors in other ways: PNG's cICP, gAMA and cHRM, the TIFF tags WhitePoint,
     PrimaryChromaticities and TransferFunction, EXIF's Adobe RGB and Gamma. A gray picture with a profile for
-    RGB is taken as R = G = B. With a profile that is broken, or for pixels of another kind, the numbers are
-    taken as sRGB, and a warning says so.
+    RGB is taken as R = G = B. A profile that is broken, or for pixels of another kind, is passed over with a
+    warning: the numbers are taken as sRGB.
 
     Gray of more than 8 bits is rounded to 8 after that. The largest number of the file's depth is white: of
     12 bits, 4095. Of signed numbers, 0 and those below are black. Where numbers of 32 bits would all fit in
@@ -45,20 +45,22 @@ def to_srgb(image: Image.Image) -> Image.Image:
     """
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))
-    exif = _exif(image)
-    if image.format == "TIFF":
-        exif = {**tags, **exif}
     _mend_key(image)
-    try:
-        profile, trouble = _stated(image, exif), None
-    except Exception as error:
-        profile, trouble = None, error
     image.load()
     try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
-        pass  # damaged EXIF turns nothing
-    image, alpha = _without_alpha(_sixteen(image, tags))
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            profile, trouble = _stated(image, {**tags, **_exif(image)}), None
+    except Exception as error:
+        profile, trouble = None, error
+    if image.format != "TIFF":  # Pillow turns these in loading; before version 10.1, the tag stays
+        try:
+            ImageOps.exif_transpose(image, in_place=True)
+        except MemoryError:
+            raise
+        except Exception:
+            pass  # damaged EXIF turns nothing
+    image, alpha = _without_alpha(image)
+    image = _sixteen(image, tags)
     try:
         image = _converted(image, profile)
     except MemoryError:
@@ -66,7 +68,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     except Exception as error:  # of many kinds, from Pillow, LittleCMS and numpy
         trouble, image = error, _converted(image, None)
     if trouble is not None:
-        _warn(f"{name} has a color profile that can't be used, so its numbers are taken as sRGB: {trouble}")
+        _warn(f"{name} has a color profile that can't be used and is passed over: {trouble}")
     if alpha is None:
         return image
     white = Image.new("RGB", image.size, "white")
@@ -106,16 +108,14 @@ def _sixteen(image: Image.Image, tags: dict) -> Image.Image:
             top = 255 if largest < 256 else 65535 if largest < 65536 else top
         values = values.astype(np.float32)
         values = top - values if inverted else values
-    key = image.info.get("transparency")
-    gray = Image.fromarray((values.clip(0, top) * np.float32(65535 / top) + 0.5).astype(np.uint16))
-    if isinstance(key, int):
-        gray.info["alpha"] = Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
-    return gray
+    return Image.fromarray((values.clip(0, top) * np.float32(65535 / top) + 0.5).astype(np.uint16))
 
 
 def _without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    if image.mode[0] == "I":
-        return image, image.info.get("alpha")
+    if image.mode[0] in "IF":
+        key = image.info.get("transparency")
+        opaque = (np.asarray(image) != key) * np.uint8(255) if isinstance(key, int) else None
+        return image, None if opaque is None else Image.fromarray(opaque)
     palette = image.palette.mode[-1:] == "A" if image.mode == "P" and image.palette else False
     if image.mode not in _ALPHA and "transparency" not in image.info and not palette:
         return image.convert("RGB") if image.mode == "P" else image, None
@@ -137,6 +137,8 @@ def _mend_key(image: Image.Image) -> None:
 
 
 def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode == "RGB" and (profile or b"")[16:20] == b"GRAY" and np.ptp(np.asarray(image), 2).max() <= 2:
+        image = image.convert("L")  # WebP and AVIF have no gray of one channel
     if image.mode in ("1", "L", "I;16"):
         table = _gray_table(profile)
         if image.mode == "I;16":
@@ -207,9 +209,12 @@ def _stated(image: Image.Image, exif: dict) -> bytes | None:
             raise ValueError("it is damaged")
         return info["icc_profile"]
     space, curve = _SPACES[1], _SRGB_CURVE
+    if image.mode in ("CMYK", "LAB"):
+        return None
     if codes:
         if codes[1] in (16, 18):
             raise ValueError("it is for a range of light that screens of sRGB don't have")
+        # The curves of BT.709 and its kind are meant for the same screens as sRGB's.
         space = _SPACES.get(codes[0], space)
         curve = {4: _STEPS**2.2, 5: _STEPS**2.8, 8: _STEPS}.get(codes[1], curve)
     elif image.format == "PNG" and {"srgb", "gamma", "chromaticity"} & info.keys():
@@ -229,7 +234,7 @@ def _stated(image: Image.Image, exif: dict) -> bytes | None:
         if 318 in exif and 319 in exif:
             space = np.reshape([float(x) for x in (*exif[318], *exif[319])], (4, 2))
         if 301 in exif:
-            table = np.reshape(exif[301], (-1, 2 ** exif.get(258, (8,))[0])) / 65535
+            table = np.reshape(exif[301], (-1, 2 ** int(np.atleast_1d(exif.get(258, 8))[0]))) / 65535
             table = table[:, ::-1] if exif.get(262) == 0 else table
             steps = np.linspace(0, 1, table.shape[1])
             curve = np.stack([np.interp(_STEPS, steps, one) for one in table])
