@@ -320,9 +320,7 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     bed.teacher = None
     assert abs(by_law - bed.pixelcnn_loss(flowers)) > 1e-5  # ignored, it would be 0
     for wrong in ("sea", []):
-        with pytest.raises(
-            ValueError, match="law must be one of landscape, flowers; got ('sea'|\\[)"
-        ):
+        with pytest.raises(ValueError, match="law must be one of landscape, flowers; got ('sea'|\\[)"):
             tiny(cells="pixel", law=wrong)
     with pytest.raises(ValueError, match="a law needs cells='pixel'"):
         tiny(law="landscape")
@@ -648,7 +646,12 @@ def test_a_map_of_another_grid_is_refused():
 @pytest.mark.parametrize(
     "gray, chroma, error, message",
     [
-        (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 2, 2, 2), TypeError, "gray must be float16"),
+        (
+            torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+            torch.zeros(1, 2, 2, 2),
+            TypeError,
+            "gray must be float16",
+        ),
         (torch.full((1, 1, 8, 8), 255.0), torch.zeros(1, 2, 2, 2), ValueError, "gray must be from 0 to 1"),
         (torch.zeros(1, 1, 8, 8), torch.zeros(1, 2, 2, 2).long(), TypeError, "makes chroma of levels"),
         (torch.zeros(1, 1, 8, 8), torch.full((1, 2, 2, 2), 16.0), ValueError, "got values from 16 to 16"),
