@@ -335,7 +335,7 @@ EXEMPT = {
     "models.ResNetRegressor.small", "show.HTMLFigure",
 }  # fmt: skip
 # Held to the same by other tests.
-ELSEWHERE = ("data.Folder", "data.picture_files", "data.read", "models.ConditionNetwork", "models.PixColor",
+ELSEWHERE = ("data.Folder", "data.pages", "data.picture_files", "data.read", "models.ConditionNetwork", "models.PixColor",
              "models.PixelCNN", "models.Refinement", "metrics.compare", "metrics.evaluate")  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import came, finite, image, inside, seen, whole, wholes
+from colorlib._check import came, finite, image, inside, seen, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
@@ -26,11 +26,14 @@ class Colorizer(nn.Module):
     side : int or None
         Shorter side in pixels of the pictures that the model has learned from. What it knows is how things
         look at that size, so :meth:`colorize` shows it larger pictures reduced to it. None: their own size.
+    draws : bool
+        Whether chance is at work with the knobs left as they are, so that samples differ.
     settings : dict
         Arguments with which the same model can be built again, without its tensors.
     """
 
     side: int | None = None
+    draws: bool = False
     settings: dict = {}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
@@ -177,9 +180,6 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
         strip = (..., slice(top, top + rows), slice(None))
         rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], ab[strip]], dim=2)))
     return rgb
-
-
-check_sizes = wholes
 
 
 def check_gray(gray: Tensor) -> None:

@@ -6,13 +6,12 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from accelerate import PartialState
@@ -21,43 +20,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from . import checkpoints, metrics
+from . import checkpoints, metrics, players
 from .batches import Batches, Data, hashed
 from .checkpoints import Checkpoint, TrainingError
+from .lock import locked
 from .recipes import Recipe
 
 # These two say how often something is written, not what is computed: they may change between stop and go.
 _FREE = ("checkpoint_every", "log_every")
+_HASH = re.compile(r", [0-9a-f]{8}\)$")  # of a folder's pictures
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class Player(NamedTuple):
-    """One who learns: the parameters it may change, and the loss that it wants small.
-
-    A model with one player need not name it: `fit` minimizes ``model.loss(batch)`` over all parameters. A
-    model with two, such as a GAN, has a method ``players()`` that gives them in the order of their moves::
-
-        def players(self):
-            return {
-                "discriminator": Player(self.discriminator.parameters(), self.discriminator_loss),
-                "generator": Player(self.generator.parameters(), self.generator_loss, every=5),
-            }
-
-    Each loss is a function of the batch. In a player's turn the other players' parameters get no gradient.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        No two players share one.
-    loss : callable
-        Batch, a dict of tensors, to a scalar tensor: a mean over the batch's pictures.
-    every : int
-        It moves in each step whose number, counted from 1, this divides.
-    """
-
-    parameters: Iterable[nn.Parameter]
-    loss: Callable[[dict[str, Tensor]], Tensor]
-    every: int = 1
 
 
 class Interrupted(SystemExit):
@@ -129,26 +101,28 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         raise TypeError(f"recipe must be a Recipe, see colorlib.training.recipes; got {recipe!r}")
     if not callable(getattr(data, "batch", None)):
         raise TypeError(f"data must have a method batch(indices, device); got {type(data).__name__}")
+    if not str(directory):
+        raise ValueError("directory must name a directory; got an empty text")
     directory = Path(directory)
     state = PartialState()
     run = _Run(_lay_out(model.to(state.device), torch.channels_last), data, recipe, state)
-
-    # The first process reads or makes the starting point and sends it to the others, so that all start equal.
-    start = [None]
-    if state.is_main_process:
-        start = [run.open(directory)]
-    if state.num_processes > 1:
-        start = broadcast_object_list(start)
-    run.restore(start[0])
-
-    if run.step < recipe.steps:
-        batches = Batches(data, recipe, state.device, state.process_index, state.num_processes)
-        devices = [state.device] if state.device.type == "cuda" else []
-        try:
+    batches = Batches(data, recipe, state.device, state.process_index, state.num_processes)
+    with contextlib.ExitStack() as held:
+        held.callback(batches.close)
+        # The first process reads or makes the starting point and sends it to the others, so that all start
+        # equal. It alone writes, so it alone holds the directory.
+        start = [None]
+        if state.is_main_process:
+            make(directory)
+            held.enter_context(locked(directory))
+            start = [run.open(directory)]
+        if state.num_processes > 1:
+            start = broadcast_object_list(start)
+        run.restore(start[0])
+        if run.step < recipe.steps:
+            devices = [state.device] if state.device.type == "cuda" else []
             with _Signals() as signals, torch.random.fork_rng(devices):
                 run.go(batches, directory, signals)
-        finally:
-            batches.close()
     run.apply_average()
     # In torch's usual order again, so that it computes bit for bit what the saved weights will compute.
     return _lay_out(model, torch.contiguous_format).eval()
@@ -160,8 +134,8 @@ class _Run:
     def __init__(self, model: nn.Module, data: Data, recipe: Recipe, state: PartialState):
         self.model, self.recipe, self.state = model, recipe, state
         self.data_name = repr(data) if type(data).__repr__ is not object.__repr__ else type(data).__name__
-        self.players = _players(model)
-        self.optimizers = {name: _optimizer(p.parameters, recipe) for name, p in self.players.items()}
+        self.players = players.listed(model)
+        self.optimizers = {name: players.optimizer(p.parameters, recipe) for name, p in self.players.items()}
         self.scaler = torch.amp.GradScaler(state.device.type, enabled=recipe.precision == "float16")
         self.step, self.seconds = 0, 0.0
         self.average = None
@@ -242,29 +216,32 @@ class _Run:
 
     def open(self, directory: Path) -> Checkpoint:
         """Find the checkpoint to go on from, or write the one of step 0."""
-        if directory.exists() and not directory.is_dir():
-            raise ValueError(f"directory must be a directory; {directory} is a file")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{directory} could not be made: {error.strerror or error}") from error
         checkpoint = checkpoints.newest(directory)
         anew = checkpoint is None
-        if anew:
+        if not anew:
+            differences = self._differences(checkpoint)
+            if differences and checkpoint.step > 0:
+                shown = "; ".join(differences[:6]) + ("; ..." if len(differences) > 6 else "")
+                raise ValueError(
+                    f"{directory} holds another run, of a {checkpoint.facts['model']} at step "
+                    f"{checkpoint.step}: {shown}. Give this run a directory of its own. Nothing was changed."
+                )
+            if differences:
+                checkpoint = None  # a call that failed before it had learned anything, and was corrected
+        if checkpoint is None:
             # Even the first weights are kept, for the caller may draw others the next time.
             checkpoint = self.capture()
             checkpoints.write(directory, checkpoint)
-        else:
-            self._check(checkpoint, directory)
         metrics.rewind(directory, checkpoint.step, anew)
         return checkpoint
 
-    def _check(self, checkpoint: Checkpoint, directory: Path) -> None:
-        """Raise ValueError unless the checkpoint is this run's."""
+    def _differences(self, checkpoint: Checkpoint) -> list[str]:
+        """In what the checkpoint's run is another one than this."""
         there, here = checkpoint.facts, self.describe()
         differences = []
         for name in ("model", "data", "start"):
-            if there.get(name) != here[name]:
+            # Earlier versions wrote data without the hash at its end.
+            if there.get(name) not in (here[name], name == "data" and _HASH.sub(")", here[name])):
                 differences.append(f"{name} {there.get(name)} there, {here[name]} here")
         for name in dict.fromkeys([*there["weights"], *here["weights"]]):
             was, now = there["weights"].get(name), here["weights"].get(name)
@@ -281,12 +258,7 @@ class _Run:
             was, now = there["recipe"].get(name), here["recipe"].get(name)
             if was != now and name not in _FREE:
                 differences.append(f"recipe's {name} {was} there, {now} here")
-        if differences:
-            shown = "; ".join(differences[:6]) + ("; ..." if len(differences) > 6 else "")
-            raise ValueError(
-                f"{directory} holds another run, of a {there['model']} at step {checkpoint.step}: {shown}. "
-                "Give this run a directory of its own. Nothing was changed."
-            )
+        return differences
 
     # Running.
 
@@ -349,9 +321,9 @@ class _Run:
                     place += self.state.process_index * len(parts)
                     torch.manual_seed(hashed(recipe.seed, self.step, "loss", name, place))
                     figures.clear()
-                    with self._autocast():
+                    with self._autocast(), _explained(len(part["rgb"]), recipe):
                         loss = player.loss(part)
-                    _check_loss(loss, name)
+                    players.check_loss(loss, name)
                     self.scaler.scale(loss / len(parts)).backward()
                     total = total + loss.detach().float() / len(parts)
                     for key, value in figures.items():
@@ -494,53 +466,34 @@ class _Signals:
         self._restore()
 
 
+def make(directory: Path) -> None:
+    """Make the directory of a run, and the ones above it."""
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"directory must be a directory; {directory} is a file")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{directory} could not be made: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _explained(pictures: int, recipe: Recipe):
+    """Say of a batch that is too small for batch normalization what to do about it."""
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            f"batch normalization needs more than one value a channel, and {pictures} picture(s) at a time "
+            f"give it one in the smallest layer: take a batch (now {recipe.batch}) of at least two pictures "
+            f"for each of its parts (now {recipe.accumulation}) and each process, or larger pictures"
+        ) from error
+
+
 def _lay_out(model: nn.Module, order: torch.memory_format) -> nn.Module:
     """Store the weights of convolutions in an order: channels last is the faster one to train in."""
     tensors = (*model.parameters(), *model.buffers())
     if any(tensor.ndim == 5 for tensor in tensors):  # volumes have another order, and torch refuses this one
         return model
     return model.to(memory_format=order)
-
-
-def _players(model: nn.Module) -> dict[str, Player]:
-    """The model's players, their parameters listed and checked."""
-    if hasattr(model, "players"):
-        named = model.players()
-    elif callable(getattr(model, "loss", None)):
-        named = {"model": Player(model.parameters(), model.loss)}
-    else:
-        raise TypeError(f"{type(model).__name__} has neither loss(batch) nor players()")
-    players, owner = {}, {}
-    for name, player in named.items():
-        player = Player(*player)
-        parameters = [p for p in player.parameters if p.requires_grad]
-        if not parameters:
-            raise ValueError(f"the player {name!r} has no parameters to train")
-        if isinstance(player.every, bool) or not isinstance(player.every, int) or player.every < 1:
-            raise ValueError(f"every must be a whole number above 0; player {name!r} has {player.every}")
-        for parameter in parameters:
-            if owner.setdefault(id(parameter), name) != name:
-                raise ValueError(f"the players {owner[id(parameter)]!r} and {name!r} share a parameter")
-        players[name] = player._replace(parameters=parameters)
-    if not players:
-        raise ValueError(f"{type(model).__name__}.players() is empty")
-    return players
-
-
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    common = {"lr": recipe.rate(0), "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, betas=recipe.betas, **common)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, betas=recipe.betas, **common)
-    if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, alpha=recipe.betas[1], **common)
-    return torch.optim.SGD(parameters, momentum=recipe.betas[0], **common)
-
-
-def _check_loss(loss, name: str) -> None:
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise TypeError(f"the loss of the player {name!r} must be a scalar tensor; got {got}")
-    if not loss.requires_grad:
-        raise ValueError(f"the loss of the player {name!r} doesn't depend on its parameters")

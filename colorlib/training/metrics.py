@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import os
+import warnings
 from pathlib import Path
 
 from . import checkpoints
@@ -31,16 +32,45 @@ def history(directory) -> list[dict]:
     FileNotFoundError
         If it holds no metrics.
     """
-    path = Path(directory) / FILE
+    lines, lost = _read(Path(directory))
+    if lost:
+        warnings.warn(
+            f"{lost} lines of {Path(directory) / FILE} can't be read and are left out", stacklevel=2
+        )
+    return lines
+
+
+def _read(directory: Path) -> tuple[list[dict], int]:
+    """The lines that are whole, and how many others there are, but for the half one that a kill leaves."""
+    path = directory / FILE
     if not path.exists():
         raise FileNotFoundError(f"no {FILE} in {directory}: no run has logged there yet")
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # a process killed as it wrote leaves half a line at the end
-    return lines
+    texts = path.read_bytes().split(b"\n")
+    lines = [_parsed(text) for text in texts[:-1]]
+    whole = [line for line in lines if line is not None]
+    lost = len(lines) - len(whole)
+    last = _parsed(texts[-1])
+    return (whole if last is None else [*whole, last]), lost
+
+
+def _parsed(text: bytes) -> dict | None:
+    """A line as it was logged; None for anything else."""
+
+    def numbers(value) -> bool:
+        kinds = (int, float, type(None))
+        return isinstance(value, dict) and all(isinstance(number, kinds) for number in value.values())
+
+    with contextlib.suppress(ValueError, RecursionError):
+        line = json.loads(text.decode())
+        if (
+            isinstance(line, dict)
+            and type(line.get("step")) is int
+            and line["step"] >= 0
+            and all(numbers(line.get(name, {})) for name in ("loss", "gradient", "figures"))
+            and all(isinstance(line.get(name, 0.0), (int, float)) for name in ("rate", "seconds"))
+        ):
+            return line
+    return None
 
 
 def learning_curve(directory):
@@ -97,19 +127,21 @@ def append(directory: Path, line: dict) -> None:
         ) from error
 
 
-def rewind(directory: Path, step: int, anew: bool) -> float:
-    """Drop the lines after `step`, which will be written again; return the seconds trained until then.
+def rewind(directory: Path, step: int, anew: bool) -> None:
+    """Drop the lines after `step`, which will be written again.
 
     With `anew` there was no checkpoint to go on from: a file of metrics is then another run's and set aside.
     """
     path = directory / FILE
-    if not path.exists():
-        return 0.0
-    if anew:
-        checkpoints.set_aside(path)
-        return 0.0
-    lines = [line for line in history(directory) if line["step"] <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
-    return lines[-1]["seconds"] if lines else 0.0
+    try:
+        if not path.exists():
+            return
+        if anew:
+            checkpoints.set_aside(path)
+            return
+        lines = [json.dumps(line) + "\n" for line in history(directory) if line["step"] <= step]
+        checkpoints.write_whole(path, "".join(lines).encode())
+    except OSError as error:
+        raise TrainingError(
+            f"{path} could not be rewritten: {error.strerror or error}. Try again."
+        ) from error
