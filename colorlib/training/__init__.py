@@ -2,9 +2,10 @@
 
 from . import recipes
 from .checkpoints import TrainingError
-from .loop import Interrupted, Player, fit
+from .loop import Interrupted, fit
 from .metrics import history, learning_curve
 from .recipes import Recipe
+from .run import Player
 
 __all__ = [
     "Interrupted",
