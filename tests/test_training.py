@@ -227,7 +227,7 @@ def test_a_kill_between_renaming_and_removing_leaves_no_third_checkpoint(tmp_pat
         fit(Net(), Pictures(), recipe, tmp_path)
     assert len(checkpoints.listed(tmp_path)) == 4  # steps 0, 2, 4 and 6
     fit(Net(), Pictures(), recipe, tmp_path)  # it is finished, and tidies up
-    assert [checkpoints._read(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
+    assert [checkpoints.whole(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
 
 
 def test_what_a_step_sees_is_a_function_of_seed_and_step(tmp_path):
@@ -471,7 +471,8 @@ def test_a_full_disk_ends_with_a_plain_message_and_whole_checkpoints(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     left = sorted(path.name for path in (tmp_path / "full").iterdir())
-    assert left == ["checkpoint-00000000.safetensors", "checkpoint-00000004.safetensors", "metrics.jsonl"]
+    kept = ["checkpoint-00000000.safetensors", "checkpoint-00000004.safetensors"]
+    assert left == [*kept, "metrics.jsonl", "run.lock"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = fit(Net(hidden=64, seed=1), Pictures(), RECIPE, tmp_path / "full")

@@ -4,8 +4,8 @@ from . import recipes
 from .checkpoints import TrainingError
 from .loop import Interrupted, fit
 from .metrics import history, learning_curve
+from .players import Player
 from .recipes import Recipe
-from .run import Player
 
 __all__ = [
     "Interrupted",

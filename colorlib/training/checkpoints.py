@@ -85,7 +85,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # on the disk before its name is: a power cut must not swap the two
         os.replace(partial, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
@@ -117,7 +117,7 @@ def newest(directory: Path) -> Checkpoint | None:
         damaged: dict[Path, Damaged] = {}
         for path in listed(directory):
             try:
-                checkpoint = _read(path)
+                checkpoint = whole(path)
             except Damaged as error:
                 damaged[path] = error
             except FileNotFoundError as error:  # a run that goes on has removed it meanwhile: look again
@@ -196,7 +196,18 @@ def _step(path: Path) -> int:
     return int(_NAME.fullmatch(path.name)[1])
 
 
-def _read(path: Path) -> Checkpoint:
+def whole(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read now.
+    Damaged
+        If it is not as this trainer wrote it; the message leaves the path to the caller.
+    ValueError
+        If a later version of this library wrote it.
+    """
     metadata, tensors = read(path)
     version = _FORMAT.fullmatch(metadata.get("format", ""))
     if not version:
@@ -207,9 +218,12 @@ def _read(path: Path) -> Checkpoint:
     # Format 1's checksum leaves out the types and shapes of the tensors.
     if metadata.get("checksum") != checksum(facts, tensors, shapes=int(version[1]) > 1):
         raise Damaged("its checksum is wrong")
-    facts = json.loads(facts)
-    step = facts.pop("step")
-    if _step(path) != step:
+    try:
+        facts = json.loads(facts)
+        step = facts.pop("step")
+    except (AttributeError, KeyError, ValueError) as error:
+        raise Damaged(f"it doesn't say its step: {error}") from error
+    if _NAME.fullmatch(path.name) and _step(path) != step:
         raise Damaged(f"it holds step {step}")
     return Checkpoint(step, tensors, facts)
 

@@ -1,10 +1,12 @@
-"""One run in a directory at a time: a lock that ends with the process that holds it, however that ends."""
+"""One run at a time in a directory: a lock that goes when its process does, however that ends."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterator
+import socket
+import threading
 from pathlib import Path
 
 from .checkpoints import TrainingError
@@ -13,97 +15,73 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
-try:
     import msvcrt
-except ImportError:
-    msvcrt = None
 
 FILE = "run.lock"
-_FAR = 2**30  # Windows lets nobody read a byte that is locked: one is locked that is never written
-_held: set[int] = set()  # descriptors of the lock files that this process holds
+_GUARD = threading.Lock()
+_HELD: set[tuple[int, Path]] = set()  # a process may take its own lock twice: what this one holds
 
 
 @contextlib.contextmanager
-def hold(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory, a file that is there meanwhile and names the process.
+def locked(directory: Path):
+    """Hold a directory for a run; the file stays, for removing it would let a third one in.
 
-    Where the file system knows no locks, as some mounted ones don't, nothing is held.
+    Where the file system knows no locks, as a mounted Drive, it is not held against other processes.
 
     Raises
     ------
     TrainingError
-        If another holds it, or the file can't be written.
+        If another run holds it, or the file can't be made.
     """
-    path = directory / FILE
+    path = directory.resolve() / FILE
+    # With the process's number: a child made by fork inherits the set, but not the lock.
+    key = os.getpid(), path
+    with _GUARD:
+        if key in _HELD:
+            raise _taken(directory, "this process")
+        _HELD.add(key)
     try:
-        handle = _opened(path)
-    except OSError as error:
-        raise TrainingError(f"{directory} can't be written to: {error.strerror or error}") from error
-    _held.add(handle)
-    try:
-        yield
+        with _opened(path) as file:
+            _take(file, directory)
+            with contextlib.suppress(OSError):  # a full disk: who holds it is told for comfort only
+                os.truncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+            yield
+            if fcntl is None:  # closing alone may free it late there
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
     finally:
-        if handle in _held:  # not so in a child of fork
-            _held.remove(handle)
-            with contextlib.suppress(OSError):
-                if fcntl and _same(handle, path):
-                    path.unlink()  # while it is locked: later, another one might hold it
-            os.close(handle)
-            with contextlib.suppress(OSError):
-                if not fcntl:
-                    path.unlink()  # Windows removes no file that is open elsewhere
+        with _GUARD:
+            _HELD.discard(key)
 
 
-def _opened(path: Path) -> int:
-    """Give a descriptor of the lock file, locked where that can be done."""
-    for left in reversed(range(10)):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not _locked(handle):
-            holder = os.read(handle, 20).decode(errors="replace").strip()
-            os.close(handle)
-            who = f"process {holder}" if holder.isdecimal() else "another process"
-            raise TrainingError(
-                f"{who} is training in {path.parent}, and two runs can't share a directory. Wait for the end "
-                "of that one, or give this one another directory. Nothing was changed."
-            )
-        if not left or _same(handle, path):
-            break
-        os.close(handle)  # a run that ended just now has removed it: another one may make it anew
-    with contextlib.suppress(OSError):
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"{os.getpid()}\n".encode())
-    return handle
-
-
-def _locked(handle: int) -> bool:
-    """Lock a file; False where another descriptor, of this process or another, has it locked."""
+def _opened(path: Path):
     try:
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif msvcrt:
-            os.lseek(handle, _FAR, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        return open(path, "a+", encoding="utf-8")
     except OSError as error:
-        # Any other error says that this file system has no locks.
-        if isinstance(error, BlockingIOError) or (msvcrt and isinstance(error, PermissionError)):
-            os.lseek(handle, 0, os.SEEK_SET)
-            return False
-    return True
+        raise TrainingError(f"{path} could not be opened: {error.strerror or error}") from error
 
 
-def _same(handle: int, path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    return False
+def _take(file, directory: Path) -> None:
+    try:
+        if fcntl is not None:
+            # A record lock: a child, such as a worker that loads pictures, doesn't inherit it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return  # no locks on this file system
+        file.seek(0)
+        with contextlib.suppress(OSError):  # a locked file can't be read on Windows
+            holder = file.read().strip()
+            raise _taken(directory, holder or "another process") from None
+        raise _taken(directory, "another process") from None
 
 
-def _let_go() -> None:
-    # A child of fork shares the lock, and would keep it after its parent's death.
-    for handle in _held:
-        os.close(handle)
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+def _taken(directory: Path, holder: str) -> TrainingError:
+    return TrainingError(
+        f"{directory} is in use: {holder} trains there. Wait for it or stop it, or give another directory. "
+        "Nothing was changed."
+    )

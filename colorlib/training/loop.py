@@ -20,7 +20,7 @@ from tqdm import tqdm
 from . import checkpoints, metrics
 from .batches import Batches, Data
 from .checkpoints import Checkpoint, Damaged, TrainingError
-from .lock import hold
+from .lock import locked
 from .recipes import Recipe
 from .run import Run
 
@@ -137,7 +137,7 @@ def _start(run: Run, directory: Path, stack: contextlib.ExitStack) -> Checkpoint
     refused = None
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(hold(directory))
+        stack.enter_context(locked(directory))
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(f"directory must be a directory; {error.filename} is a file") from error
     except OSError as error:

@@ -250,41 +250,20 @@ _SMALL_PIXCOLOR = {
     "cells": "pixel",
     "first_weights": "even",
 }
-# The first runs see pictures of 32 pixels, for the same map of 16 by 16 cells: that is quicker.
-_COARSE_PIXCOLOR = {**_SMALL_PIXCOLOR, "reduction": 2}
-_FARTHER_PIXCOLOR = replace(
-    _QUICK,
-    steps=22_000,
-    warmup=500,
-    batch=32,
-    learning_rate=4e-3,
-    ema=0.9995,
-    precision="bfloat16",
-    seed=2,
-    checkpoint_every=500,
-    settings={**_COARSE_PIXCOLOR, "kernel": 5, "attention": 2},
-)
-_TAUGHT_PIXCOLOR = replace(
-    _FARTHER_PIXCOLOR,
-    steps=32_000,
-    seed=3,
-    settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
-)
-_FINER_PIXCOLOR = replace(
-    _QUICK,
-    steps=8_000,
-    warmup=400,
-    batch=512,
-    learning_rate=3e-3,
-    ema=0.999,
-    precision="bfloat16",
-    seed=6,
-    checkpoint_every=1_000,
-    log_every=20,
-    size=64,
-)
-# All that the PixelCNN is told, and the marginal.
-_MIXED_PIXCOLOR = {**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256}
+# Everything that the PixelCNN of the world can be told, from the first step: names, chances, each cell's own
+# gray, and what a cell could be by itself.
+_TOLD_PIXCOLOR = {
+    **_SMALL_PIXCOLOR,
+    "kernel": 5,
+    "hidden": 256,
+    "attention": 2,
+    "materials": 23,
+    "law": "landscape",
+    "waves": 32,
+    "marginal": 256,
+    "depth": 12,
+    "fine": 2,
+}
 _RECIPES = {
     "patch": {
         "quick": Recipe(
@@ -434,58 +413,33 @@ _RECIPES = {
     },
     "pixcolor": {
         "quick": replace(_QUICK, size=64, settings=_SMALL_PIXCOLOR),
+        # For a quarter of an hour of a large GPU; on two cores it takes days.
         "world": replace(
+            _QUICK,
+            steps=15_000,
+            warmup=1_000,
+            batch=512,
+            learning_rate=4e-3,
+            ema=0.999,
+            precision="bfloat16",
+            checkpoint_every=1_000,
+            log_every=20,
+            size=64,
+            settings=_TOLD_PIXCOLOR,
+        ),
+        # The published parts alone.
+        "world-plain": replace(
             _QUICK,
             steps=28_000,
             warmup=2_000,
-            learning_rate=6e-3,
+            batch=32,
+            learning_rate=4e-3,
             ema=0.9995,
             precision="bfloat16",
             checkpoint_every=500,
-            settings={**_COARSE_PIXCOLOR, "first_weights": "torch"},
+            size=64,
+            settings=_SMALL_PIXCOLOR,
         ),
-        # From the weights of "world" on, with other scenes and at a third of the rate.
-        "world-longer": replace(
-            _QUICK,
-            steps=16_000,
-            warmup=500,
-            learning_rate=2e-3,
-            ema=0.9995,
-            precision="bfloat16",
-            seed=1,
-            checkpoint_every=500,
-            settings=_COARSE_PIXCOLOR,
-        ),
-        # From the weights of "world-longer" on, with the paper's kernels of 5 in place of 3, and with
-        # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
-        "world-farther": _FARTHER_PIXCOLOR,
-        # From the weights of "world-farther" on, with other scenes, and with the world's 23 materials as a
-        # second goal of the condition network, and the law's chances in place of single draws.
-        "world-taught": _TAUGHT_PIXCOLOR,
-        # From the weights of "world-taught" on: the PixelCNN is told each cell's own gray and its materials.
-        "world-told": replace(
-            _TAUGHT_PIXCOLOR,
-            steps=20_000,
-            seed=4,
-            settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
-        ),
-        # From the weights of "world-told" on: each cell also learns what it could be by itself, and a gate
-        # where that is what to draw from.
-        "world-mixed": replace(
-            _TAUGHT_PIXCOLOR,
-            steps=14_000,
-            learning_rate=3e-3,
-            seed=5,
-            settings=_MIXED_PIXCOLOR,
-        ),
-        # From the weights of "world-mixed" on, for some minutes of a large GPU: it sees pictures of 64
-        # pixels, in which things are easier to tell, and has more blocks to look at them.
-        "world-finer": replace(
-            _FINER_PIXCOLOR,
-            settings={**_MIXED_PIXCOLOR, "reduction": 4, "depth": 12, "fine": 2},
-        ),
-        # From the weights of "world-longer" on: the published parts alone, for pictures of 64 pixels.
-        "world-plain": replace(_FINER_PIXCOLOR, steps=1_000, warmup=100, seed=7, settings=_SMALL_PIXCOLOR),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.

@@ -7,9 +7,8 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import torch
 from accelerate import PartialState
@@ -17,44 +16,16 @@ from accelerate.utils import broadcast, reduce
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from . import checkpoints
+from . import checkpoints, players
 from .batches import Data, hashed
 from .checkpoints import Checkpoint, TrainingError
+from .players import Player
 from .recipes import Recipe
 
 # These two say how often something is written, not what is computed: they may change between stop and go.
 _FREE = ("checkpoint_every", "log_every")
 _HASH = re.compile(r", [0-9a-f]{8}\)$")  # of a folder's pictures
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class Player(NamedTuple):
-    """One who learns: the parameters it may change, and the loss that it wants small.
-
-    A model with one player need not name it: `fit` minimizes ``model.loss(batch)`` over all parameters. A
-    model with two, such as a GAN, has a method ``players()`` that gives them in the order of their moves::
-
-        def players(self):
-            return {
-                "discriminator": Player(self.discriminator.parameters(), self.discriminator_loss),
-                "generator": Player(self.generator.parameters(), self.generator_loss, every=5),
-            }
-
-    Each loss is a function of the batch. In a player's turn the other players' parameters get no gradient.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        No two players share one.
-    loss : callable
-        Batch, a dict of tensors, to a scalar tensor: a mean over the batch's pictures.
-    every : int
-        It moves in each step whose number, counted from 1, this divides.
-    """
-
-    parameters: Iterable[nn.Parameter]
-    loss: Callable[[dict[str, Tensor]], Tensor]
-    every: int = 1
 
 
 class Run:
@@ -66,8 +37,8 @@ class Run:
         plain = type(data).__repr__ is object.__repr__
         self.data = type(data).__name__ if plain else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(data))
         self.pictures = len(data) if hasattr(data, "__len__") else None
-        self.players = _players(model)
-        self.optimizers = {name: _optimizer(p.parameters, recipe) for name, p in self.players.items()}
+        self.players = players.listed(model)
+        self.optimizers = {name: players.optimizer(p.parameters, recipe) for name, p in self.players.items()}
         self.scaler = torch.amp.GradScaler(state.device.type, enabled=recipe.precision == "float16")
         self.step, self.seconds = 0, 0.0
         self.first: Checkpoint | None = None  # of step 0, before it is written
@@ -83,11 +54,11 @@ class Run:
 
     def describe(self) -> dict:
         """What a checkpoint must agree with to be this run's; with it the model can be built again, too."""
-        players = {id(p): name for name, player in self.players.items() for p in player.parameters}
+        owners = {id(p): name for name, player in self.players.items() for p in player.parameters}
         facts = {
             "model": type(self.model).__name__,
             "weights": {name: list(tensor.shape) for name, tensor in self.model.state_dict().items()},
-            "learn": {name: players.get(id(p)) for name, p in self.model.named_parameters()},
+            "learn": {name: owners.get(id(p)) for name, p in self.model.named_parameters()},
             "recipe": dataclasses.asdict(self.recipe),
             "data": self.data,
             "pictures": self.pictures,
@@ -187,7 +158,7 @@ class Run:
                     torch.manual_seed(hashed(recipe.seed, self.step, "loss", name, place))
                     figures.clear()
                     loss = self._loss(player, part)
-                    _check_loss(loss, name)
+                    players.check_loss(loss, name)
                     self.scaler.scale(loss / len(parts)).backward()
                     total = total + loss.detach().float() / len(parts)
                     for key, value in figures.items():
@@ -334,49 +305,3 @@ def _named(facts: dict) -> dict:
     named |= {f"the player of {name}": player for name, player in facts["learn"].items()}
     named |= {f"setting {name}": value for name, value in dict(facts.get("settings") or {}).items()}
     return named | {f"recipe's {name}": it for name, it in facts["recipe"].items() if name not in _FREE}
-
-
-def _players(model: nn.Module) -> dict[str, Player]:
-    """The model's players, their parameters listed and checked."""
-    if hasattr(model, "players"):
-        named = model.players()
-    elif callable(getattr(model, "loss", None)):
-        named = {"model": Player(model.parameters(), model.loss)}
-    else:
-        raise TypeError(f"{type(model).__name__} has neither loss(batch) nor players()")
-    players, owner = {}, {}
-    if not isinstance(named, dict) or not all(isinstance(player, (tuple, list)) for player in named.values()):
-        raise TypeError(f"{type(model).__name__}.players() must be a dict of Players; got {named!r:.200}")
-    for name, player in named.items():
-        player = Player(*player)
-        parameters = [p for p in player.parameters if p.requires_grad]
-        if not parameters:
-            raise ValueError(f"the player {name!r} has no parameters to train")
-        if isinstance(player.every, bool) or not hasattr(player.every, "__index__") or player.every < 1:
-            raise ValueError(f"every must be a whole number above 0; player {name!r} has {player.every}")
-        for parameter in parameters:
-            if owner.setdefault(id(parameter), name) != name:
-                raise ValueError(f"the players {owner[id(parameter)]!r} and {name!r} share a parameter")
-        players[name] = player._replace(parameters=parameters)
-    if not players:
-        raise ValueError(f"{type(model).__name__}.players() is empty")
-    return players
-
-
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    common = {"lr": recipe.rate(0), "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, betas=recipe.betas, **common)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, betas=recipe.betas, **common)
-    if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, alpha=recipe.betas[1], **common)
-    return torch.optim.SGD(parameters, momentum=recipe.betas[0], **common)
-
-
-def _check_loss(loss, name: str) -> None:
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise TypeError(f"the loss of the player {name!r} must be a scalar tensor; got {got}")
-    if not loss.requires_grad:
-        raise ValueError(f"the loss of the player {name!r} doesn't depend on its parameters")
