@@ -57,7 +57,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
     """
     path = directory / f"checkpoint-{checkpoint.step:08d}.safetensors"
     facts = json.dumps({"step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
-    metadata = {"format": FORMAT, "facts": facts, "checksum": checksum(facts, checkpoint.tensors)}
+    metadata = {"format": FORMAT, "facts": facts, "checksum": checksum(FORMAT + facts, checkpoint.tensors)}
     try:
         write_whole(path, save(checkpoint.tensors, metadata))
     except OSError as error:
@@ -212,11 +212,14 @@ def whole(path: Path) -> Checkpoint:
     version = _FORMAT.fullmatch(metadata.get("format", ""))
     if not version:
         raise Damaged("it was not written by this trainer")
-    if int(version[1]) > VERSION:
-        raise ValueError(f"{path} is a {version[0]}, which a later version of this library wrote; update it")
     facts = metadata.get("facts", "")
-    # Format 1's checksum leaves out the types and shapes of the tensors.
-    if metadata.get("checksum") != checksum(facts, tensors, shapes=int(version[1]) > 1):
+    # Format 1's checksum leaves out the format itself and the types and shapes of the tensors.
+    ours = (
+        checksum(facts, tensors, shapes=False) if int(version[1]) == 1 else checksum(FORMAT + facts, tensors)
+    )
+    if int(version[1]) > VERSION and metadata.get("checksum") != ours:
+        raise ValueError(f"{path} is a {version[0]}, which a later version of this library wrote; update it")
+    if metadata.get("checksum") != ours or int(version[1]) > VERSION:
         raise Damaged("its checksum is wrong")
     try:
         facts = json.loads(facts)

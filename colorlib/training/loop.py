@@ -98,7 +98,7 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
     if isinstance(data, type) or not callable(getattr(data, "batch", None)):
         raise TypeError(f"data must have a method batch(indices, device); got {data!r:.200}")
     if not isinstance(directory, (str, os.PathLike)):
-        raise TypeError(f"directory must be a str or Path; got {directory!r}")
+        raise TypeError(f"directory must be a str or a Path; got {directory!r}")
     if not str(directory):
         raise ValueError("directory must be the name of a directory; got an empty text")
     directory = Path(directory)
@@ -139,7 +139,8 @@ def _start(run: Run, directory: Path, stack: contextlib.ExitStack) -> Checkpoint
         directory.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked(directory))
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"directory must be a directory; {error.filename} is a file") from error
+        there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+        raise ValueError(f"directory must be a directory; {there} is a file") from error
     except OSError as error:
         raise TrainingError(f"{directory} could not be made: {error.strerror or error}") from error
     except TrainingError as error:

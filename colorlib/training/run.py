@@ -58,7 +58,7 @@ class Run:
         facts = {
             "model": type(self.model).__name__,
             "weights": {name: list(tensor.shape) for name, tensor in self.model.state_dict().items()},
-            "learn": {name: owners.get(id(p)) for name, p in self.model.named_parameters()},
+            "learn": {n: owners[id(p)] for n, p in self.model.named_parameters() if id(p) in owners},
             "recipe": dataclasses.asdict(self.recipe),
             "data": self.data,
             "pictures": self.pictures,
