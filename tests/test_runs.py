@@ -501,11 +501,27 @@ def test_a_batch_too_small_for_batch_norm_is_explained(tmp_path, settings):
     fit(MaskedGAN.small(), Small(size=32), change(steps=1, batch=2), tmp_path)  # and it is corrected
 
 
-def test_an_empty_name_is_no_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="directory must be the name of a directory"):
-        fit(Net(), Pictures(), RECIPE, "")
-    assert not list(tmp_path.iterdir())
+def test_an_empty_name_is_no_folder(run, monkeypatch):
+    monkeypatch.chdir(run)
+    before = content(run)
+    for use in (lambda name: fit(Net(), Pictures(), RECIPE, name), history, learning_curve):
+        with pytest.raises(ValueError, match="directory must be the name of a directory"):
+            use("")
+    assert content(run) == before
+
+
+def test_a_folder_that_goes_away_ends_a_run_with_a_sentence(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="metrics of step 6 could not be written"):
+        fit(Net(act=AtCall(5, lambda: shutil.rmtree(run))), Pictures(), RECIPE, run)
+    with pytest.raises(TrainingError, match="checkpoint of step 4 could not be written.*kept: unknown"):
+        fit(Net(act=AtCall(4, lambda: shutil.rmtree(run))), Pictures(), RECIPE, run)
+
+
+def test_a_checkpoint_of_something_else_is_another_run(tmp_path):
+    checkpoints.write(tmp_path, Checkpoint(4, {"x": torch.ones(2)}, {}))
+    with pytest.raises(ValueError, match="another run, of a None at step 4: model None there, Net here; "):
+        fit(Net(), Pictures(), RECIPE, tmp_path)
 
 
 def test_the_weights_of_a_step_that_broke_them_are_not_kept(tmp_path):

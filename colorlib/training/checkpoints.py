@@ -47,6 +47,15 @@ class Checkpoint:
     facts: dict
 
 
+def folder(directory) -> Path:
+    """Give the name of a run's directory as a Path; an empty one would be the current directory."""
+    if not isinstance(directory, (str, os.PathLike)):
+        raise TypeError(f"directory must be a str or a Path; got {directory!r}")
+    if not str(directory):
+        raise ValueError("directory must be the name of a directory; got an empty text")
+    return Path(directory)
+
+
 def write(directory: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint, then remove all but the last two.
 

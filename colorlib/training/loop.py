@@ -97,11 +97,7 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
         raise TypeError(f"recipe must be a Recipe, see colorlib.training.recipes; got {recipe!r}")
     if isinstance(data, type) or not callable(getattr(data, "batch", None)):
         raise TypeError(f"data must have a method batch(indices, device); got {data!r:.200}")
-    if not isinstance(directory, (str, os.PathLike)):
-        raise TypeError(f"directory must be a str or a Path; got {directory!r}")
-    if not str(directory):
-        raise ValueError("directory must be the name of a directory; got an empty text")
-    directory = Path(directory)
+    directory = checkpoints.folder(directory)
     state = PartialState()
     run = Run(_lay_out(model.to(state.device), torch.channels_last), data, recipe, state)
 
@@ -153,7 +149,7 @@ def _start(run: Run, directory: Path, stack: contextlib.ExitStack) -> Checkpoint
         differences = run.differences(checkpoint.facts) if checkpoint else []
         if differences:
             shown = "; ".join(differences[:6]) + ("; ..." if len(differences) > 6 else "")
-            holds = f"another run, of a {checkpoint.facts['model']} at step {checkpoint.step}: {shown}"
+            holds = f"another run, of a {checkpoint.facts.get('model')} at step {checkpoint.step}: {shown}"
             if checkpoint.step > 0 or len(checkpoints.listed(directory)) > 1:
                 raise ValueError(
                     f"{directory} holds {holds}. Give this run a directory of its own. Nothing was changed."

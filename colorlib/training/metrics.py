@@ -35,7 +35,7 @@ def history(directory) -> list[dict]:
     OSError
         If they can't be read now.
     """
-    path = Path(directory) / FILE
+    path = checkpoints.folder(directory) / FILE
     try:
         lines, damaged = _parsed(path.read_bytes())
     except FileNotFoundError:

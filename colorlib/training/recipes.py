@@ -144,6 +144,8 @@ class Recipe:
         Sources: Loshchilov, Hutter, "SGDR", ICLR 2017, section 3 (cosine); Smith, Topin, "Super-Convergence",
         2018 (one-cycle; the cosine shape and the two fractions are those of PyTorch's OneCycleLR).
         """
+        if _whole("step", step, 0) >= self.steps:
+            raise ValueError(f"step must be below steps, {self.steps}; got {step}")
         # A function of the step alone, unlike torch's schedulers: there is no state to save and to restore.
         rising = step < self.warmup
         done = step / self.warmup if rising else (step - self.warmup) / (self.steps - self.warmup)

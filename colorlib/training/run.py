@@ -127,7 +127,7 @@ class Run:
         here = self.describe()
         # What earlier versions did not write: how many pictures, who learns what, and the hash of a folder.
         there = {"pictures": here["pictures"], "learn": here["learn"], **there}
-        if there["data"] == _HASH.sub(")", here["data"]):
+        if there.get("data") == _HASH.sub(")", here["data"]):
             there["data"] = here["data"]
         was, now = _named(there), _named(here)
         # Settings don't always show in the weights' shapes. One that is not in both is of another version of
@@ -301,7 +301,10 @@ class Run:
 def _named(facts: dict) -> dict:
     """The facts that tell runs apart, one by one, each by what a message calls it."""
     named = {name: facts.get(name) for name in ("model", "data", "pictures", "start")}
-    named |= {f"weights {name}": shape for name, shape in facts["weights"].items()}
-    named |= {f"the player of {name}": player for name, player in facts["learn"].items()}
-    named |= {f"setting {name}": value for name, value in dict(facts.get("settings") or {}).items()}
-    return named | {f"recipe's {name}": it for name, it in facts["recipe"].items() if name not in _FREE}
+    groups = {"weights": "weights", "learn": "the player of", "settings": "setting", "recipe": "recipe's"}
+    for group, word in groups.items():
+        inside = facts.get(group)
+        for name, value in inside.items() if isinstance(inside, dict) else ():
+            if name not in _FREE:
+                named[f"{word} {name}"] = value
+    return named
