@@ -48,13 +48,15 @@ def listed(model: nn.Module) -> dict[str, Player]:
         named = {"model": Player(model.parameters(), model.loss)}
     else:
         raise TypeError(f"{type(model).__name__} has neither loss(batch) nor players()")
+    if not isinstance(named, dict) or not all(isinstance(player, (tuple, list)) for player in named.values()):
+        raise TypeError(f"{type(model).__name__}.players() must be a dict of Players; got {named!r:.200}")
     players, owner = {}, {}
     for name, player in named.items():
         player = Player(*player)
         parameters = [p for p in player.parameters if p.requires_grad]
         if not parameters:
             raise ValueError(f"the player {name!r} has no parameters to train")
-        if isinstance(player.every, bool) or not isinstance(player.every, int) or player.every < 1:
+        if isinstance(player.every, bool) or not hasattr(player.every, "__index__") or player.every < 1:
             raise ValueError(f"every must be a whole number above 0; player {name!r} has {player.every}")
         for parameter in parameters:
             if owner.setdefault(id(parameter), name) != name:
