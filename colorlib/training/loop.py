@@ -248,7 +248,7 @@ class _Run:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{directory} could not be made: {error.strerror or error}") from error
-        checkpoint = checkpoints.newest(directory)
+        checkpoint = checkpoints.newest(directory, mend=True)
         anew = checkpoint is None
         if anew:
             # Even the first weights are kept, for the caller may draw others the next time.
@@ -436,11 +436,10 @@ class _Run:
             # In float16 a gradient that overflowed is no harm: the scaler left that step out.
             for what, value in (("loss", loss), ("gradient", 0.0 if self.scaler.is_enabled() else length)):
                 if not math.isfinite(value):
-                    kept = checkpoints.listed(directory)
                     raise TrainingError(
                         f"the {what} of the player {name!r} was {float(value)} at step {step}. Training "
-                        f"stops; no checkpoint of the broken weights was written, and the last one kept is "
-                        f"{kept[0] if kept else 'none'}. A lower learning rate or a clip may help; a changed "
+                        f"stops; no checkpoint of the broken weights was written; those kept: "
+                        f"{checkpoints.kept(directory)}. A lower learning rate or a clip may help; a changed "
                         "recipe needs a directory of its own."
                     )
         self.pending = settled
