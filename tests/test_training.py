@@ -227,7 +227,7 @@ def test_a_kill_between_renaming_and_removing_leaves_no_third_checkpoint(tmp_pat
         fit(Net(), Pictures(), recipe, tmp_path)
     assert len(checkpoints.listed(tmp_path)) == 4  # steps 0, 2, 4 and 6
     fit(Net(), Pictures(), recipe, tmp_path)  # it is finished, and tidies up
-    assert [checkpoints._read(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
+    assert [checkpoints.whole(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
 
 
 def test_what_a_step_sees_is_a_function_of_seed_and_step(tmp_path):

@@ -85,7 +85,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # on the disk before its name is: a power cut must not swap the two
         os.replace(partial, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
@@ -119,7 +119,7 @@ def newest(directory: Path, mend: bool = False) -> Checkpoint | None:
         damaged: dict[Path, Damaged] = {}
         for path in listed(directory):
             try:
-                checkpoint = _read(path)
+                checkpoint = whole(path)
             except Damaged as error:
                 damaged[path] = error
                 continue
@@ -177,7 +177,18 @@ def _remove_old(directory: Path) -> None:
             old.unlink()
 
 
-def _read(path: Path) -> Checkpoint:
+def whole(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read now.
+    Damaged
+        If it is not as this trainer wrote it; the message leaves the path to the caller.
+    ValueError
+        If a later version of this library wrote it.
+    """
     metadata, tensors = read(path)
     version = _FORMAT.fullmatch(metadata.get("format", ""))
     if not version:
@@ -188,9 +199,13 @@ def _read(path: Path) -> Checkpoint:
     # Format 1's checksum leaves out the types and shapes of the tensors.
     if metadata.get("checksum") != checksum(facts, tensors, shapes=int(version[1]) > 1):
         raise Damaged("its checksum is wrong")
-    facts = json.loads(facts)
-    step = facts.pop("step")
-    if int(_NAME.fullmatch(path.name)[1]) != step:
+    try:
+        facts = json.loads(facts)
+        step = facts.pop("step")
+    except (AttributeError, KeyError, ValueError) as error:
+        raise Damaged(f"it doesn't say its step: {error}") from error
+    named = _NAME.fullmatch(path.name)
+    if named and int(named[1]) != step:
         raise Damaged(f"it holds step {step}")
     return Checkpoint(step, tensors, facts)
 
