@@ -17,7 +17,6 @@ from torch.overrides import TorchFunctionMode
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
-from colorlib.models.base import check_sizes
 from colorlib.training import checkpoints
 from colorlib.training.batches import Data, as_dict
 
@@ -56,21 +55,15 @@ def build(
     seed : int
         Decides the first weights. Torch's global generator is left as it was.
     start : str or Path, optional
-        Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
-        exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
-        ``"kernel"``, ``"hidden"``, ``"depth"``, ``"fine"`` or ``"reduction"``, its first heads of
-        ``"attention"``, its first ``"waves"`` or its first ``"marginal"``, and it learns the ``"materials"``
-        and the ``"law"`` of the settings or, where they have none, none. See
-        :class:`colorlib.models.PixColor`, its `widen`, `broaden`, `deepen`, `magnify`, `attend`, `inform`,
-        `mix`, `segment` and `follow`.
+        Trained weights to begin with instead, see :func:`load`. The model then has their settings, but for a
+        rebalancing, which is measured anew.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
     TypeError, ValueError
-        For an unknown name, weights of another model, sizes of the wrong type or range, more attention, waves
-        or marginal for a model that has some, or a law for a PixColor whose cells hold means.
+        For an unknown name, weights of another model, or settings of the wrong type or range.
     """
     settings = dict(settings or {})
     if name not in MODELS:
@@ -83,8 +76,6 @@ def build(
                 raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
             if name == "cic" and "mix" in settings:
                 model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
-            if name == "pixcolor":
-                _adapt(model, settings)
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):
@@ -98,30 +89,6 @@ def build(
         if name == "cic" and "mix" in settings:
             return CIC(smooth_prior(bin_prior(_colors(data))), **settings)
         return MODELS[name](**settings)
-
-
-def _adapt(model: PixColor, settings: dict) -> None:
-    """Let trained weights grow to some settings where these are larger, and follow what they teach."""
-    grows = ("kernel", "attention", "hidden", "materials", "waves", "marginal", "depth", "fine", "reduction")
-    check_sizes(0, **{name: settings.get(name, 0) for name in grows})
-    if settings.get("kernel", 0) > model.settings["kernel"]:
-        model.widen(settings["kernel"])
-    if settings.get("attention", 0) > model.settings["attention"]:
-        model.attend(settings["attention"])
-    if settings.get("hidden", 0) > model.settings["hidden"]:
-        model.broaden(settings["hidden"])
-    deeper = {name: max(settings.get(name, 0), model.settings[name]) for name in ("depth", "fine")}
-    if any(deeper[name] > model.settings[name] for name in deeper):
-        model.deepen(**deeper)
-    if settings.get("reduction", 0) > model.settings["reduction"]:
-        model.magnify(settings["reduction"])
-    # Weights of the world must be able to learn from photographs, which have no labels and no law.
-    model.segment(settings.get("materials", 0))
-    if settings.get("waves", 0) > model.settings["waves"]:
-        model.inform(settings["waves"])
-    if settings.get("marginal", 0) > model.settings["marginal"]:
-        model.mix(settings["marginal"])
-    model.follow(settings.get("law"))
 
 
 def _colors(data: Data) -> Tensor:

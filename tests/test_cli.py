@@ -4,6 +4,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from colorlib import zoo
 from colorlib.cli import app
-from colorlib.data import World
+from colorlib.data import Folder, World
 from colorlib.training import history, recipes
 
 
@@ -128,6 +129,73 @@ def test_a_folder_is_data(short, tmp_path):
     assert result.exit_code == 1 and "holds another run" in result.output
 
 
+def test_other_pictures_under_the_same_names_are_another_run(short, tmp_path, monkeypatch):
+    for number in range(3):
+        photograph(tmp_path / "photos" / f"{number}.png", (40, 30 + number))
+    arguments = ("train", "regression", "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    with monkeypatch.context() as before:  # as earlier versions wrote it
+        before.setattr(Folder, "__repr__", lambda self: f"Folder('photos', size={self.size}; 3 pictures)")
+        assert run(*arguments).exit_code == 0
+    assert "It was trained already. " in run(*arguments).output
+    again = (*arguments[:-1], tmp_path / "again")
+    assert run(*again).exit_code == 0
+    photograph(tmp_path / "photos" / "1.png", (40, 50))
+    result = run(*again)
+    assert result.exit_code == 1 and "again holds another run" in result.output, result.output
+
+
+def test_what_training_and_coloring_make_is_no_data(short, weights, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    for number in range(3):
+        photograph(photos / f"{number}.png", (40, 30 + number))
+    monkeypatch.chdir(photos)
+    assert run("colorize", ".", "--model", weights).exit_code == 0
+    for out in ([], ["--out", "mine/run"], ["--out", "."], ["--out", tmp_path / "elsewhere"]):
+        for said in ("Trained. ", "It was trained already. "):
+            result = run("train", "regression", "--data", ".", *out)
+            assert result.exit_code == 0 and said in result.output, result.output
+            assert "colorlib: pictures in colored" in result.stderr and "are left out" in result.stderr
+    # From another folder too, and before this one's own results are there.
+    monkeypatch.chdir(tmp_path)
+    result = run("evaluate", weights, "--data", "photos")
+    assert "on 3 pictures" in result.output and "photos/colored" in result.stderr, result.output
+    assert "on 3 pictures" in run("evaluate", weights, "--data", "photos/colored").output
+
+
+def test_evaluate_says_what_it_leaves_out_and_measures_the_others(weights, tmp_path):
+    (tmp_path / "few").mkdir()
+    for number in range(10):
+        path = photograph(tmp_path / "all" / f"{number}.jpg", (30, 30 + number))
+        if number % 3:
+            path.write_bytes(path.read_bytes()[:100])
+        else:
+            (tmp_path / "few" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "all" / "notes.txt").write_text("no picture")
+    result, wanted = (run("evaluate", weights, "--data", tmp_path / name) for name in ("all", "few"))
+    assert result.exit_code == 0 and "on 4 pictures of" in result.stdout, result.output
+    assert "6 of the 10 chosen can't be read and are left out" in result.stdout
+    assert result.stdout.splitlines()[-3:] == wanted.stdout.splitlines()[-3:]
+    # One line for each, beginning as all messages do, without file and line of the source.
+    lines = result.stderr.splitlines()
+    assert len(lines) == 7 and all(line.startswith("colorlib: ") for line in lines), result.stderr
+    assert lines[0] == "colorlib: 1 other file was passed over"
+    assert [line.split(" ")[1] for line in lines[1:]] == [f"{number}.jpg" for number in (1, 2, 4, 5, 7, 8)]
+
+
+@pytest.mark.parametrize("command", [("train", "regression"), ("evaluate", "WEIGHTS")])
+def test_a_damaged_zip_file_is_one_sentence(command, short, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(photograph(tmp_path / "a.png"), "a.png")
+    whole = (tmp_path / "photos.zip").read_bytes()
+    start = whole.index(b"PK\1\2")
+    for content in (whole[:-30], whole[:start] + b"XX" + whole[start + 2 :]):
+        (tmp_path / "photos.zip").write_bytes(content)
+        result = run(*(weights if word == "WEIGHTS" else word for word in command), "--data", "photos.zip")
+        assert result.exit_code == 1 and len(result.output.splitlines()) == 1, result.output
+        assert result.output.startswith("colorlib: photos.zip is a damaged zip file: ")
+
+
 def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "cic", "--recipe", "paper", "--show")
@@ -144,6 +212,9 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["train", "unet"], "no recipes for the model 'unet'"),
         (["train", "cic", "--recipe", "slow"], "cic has no recipe 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
+        (["train", "cic", "--data", ""], "must name a folder or a zip file; got an empty text"),
+        (["train", "cic", "--data", ".", "--out", ""], "--out must name a folder; got an empty text"),
+        (["evaluate", "WEIGHTS", "--data", ""], "must name a folder or a zip file; got an empty text"),
         (["train", "cic", "--weights", "w.pt"], "--weights must end in .safetensors; got 'w.pt'"),
         (["colorize", "nowhere.png", "--model", "WEIGHTS"], "no picture or folder at nowhere.png"),
         (["colorize", "PICTURE", "--model", "nothing"], "no model 'nothing'"),

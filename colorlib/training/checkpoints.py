@@ -99,19 +99,17 @@ def write_whole(path: Path, content: bytes) -> None:
             os.close(handle)
 
 
-def newest(directory: Path, mend: bool = False) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole; None where there is none at all.
+def newest(directory: Path) -> Checkpoint | None:
+    """Read the newest checkpoint that is whole; None where there is none at all. Nothing is changed.
 
-    One that is torn, altered or another file is passed over, with a warning that names it. Nothing in the
-    directory changes, unless `mend` is set, which a run does with its own: then such files are renamed to
-    ``*.damaged``, and what a killed process left behind is removed.
+    One that is torn, altered or another file is passed over, with a warning that names it.
 
     Raises
     ------
     OSError
-        If a file can't be read now. It may be whole, so nothing is changed.
+        If a file can't be read now: it may be whole.
     Damaged
-        If there are checkpoints and none is whole; nothing is changed.
+        If there are checkpoints and none is whole.
     ValueError
         If a later version of this library wrote one.
     """
@@ -122,34 +120,31 @@ def newest(directory: Path, mend: bool = False) -> Checkpoint | None:
                 checkpoint = whole(path)
             except Damaged as error:
                 damaged[path] = error
-                continue
-            except FileNotFoundError:  # removed meanwhile, by a run that went on: look again
+            except FileNotFoundError as error:  # a run that goes on has removed it meanwhile: look again
+                missing = error
                 break
             except OSError as error:
                 raise OSError(
-                    f"{path} could not be read now: {error.strerror or error}. Nothing was changed; try again"
+                    f"{path} could not be read now: {error.strerror or error}; try again"
                 ) from error
-            for wrong, error in damaged.items():
-                now = f"; it is now named {set_aside(wrong).name}" if mend else ""
-                warnings.warn(
-                    f"{wrong} is not a whole checkpoint ({error}){now}. {path.name} is used in its place",
-                    stacklevel=3,
-                )
-            if mend:
-                _remove_old(directory)
-            return checkpoint
+            else:
+                for wrong, error in damaged.items():
+                    message = f"{wrong} is not a whole checkpoint ({error}); {path.name} is used in its place"
+                    warnings.warn(message, stacklevel=3)
+                return checkpoint
         else:
             if damaged:
                 reasons = "; ".join(f"{path.name}: {error}" for path, error in damaged.items())
-                raise Damaged(f"{directory} holds no whole checkpoint ({reasons}). Nothing was changed")
+                raise Damaged(f"{directory} holds no whole checkpoint ({reasons})")
             return None
-    raise OSError(f"{path} could not be read now: it is listed and not there. Nothing was changed; try again")
+    raise missing
 
 
 def listed(directory: Path) -> list[Path]:
     """List the files in the directory that are named as checkpoints, the newest first."""
-    found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]), reverse=True)
+    return sorted(
+        (path for path in directory.iterdir() if _NAME.fullmatch(path.name)), key=_step, reverse=True
+    )
 
 
 def kept(directory: Path) -> str:
@@ -160,13 +155,33 @@ def kept(directory: Path) -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file to ``*.damaged``, with a number where that name is taken."""
-    aside, count = path.with_name(path.name + ".damaged"), 1
-    while aside.exists():
+    """Rename a file to the name that :func:`aside` gives."""
+    new = aside(path)
+    os.replace(path, new)
+    return new
+
+
+def aside(path: Path) -> Path:
+    """Give the file's name with ``.damaged``, and with a number where that name is taken."""
+    new, count = path.with_name(path.name + ".damaged"), 1
+    while new.exists():
         count += 1
-        aside = path.with_name(f"{path.name}.{count}.damaged")
-    os.replace(path, aside)
-    return aside
+        new = path.with_name(f"{path.name}.{count}.damaged")
+    return new
+
+
+def mend(directory: Path, step: int) -> None:
+    """Rename what is damaged, all that is named as a checkpoint after `step`, and remove leftovers.
+
+    Raises
+    ------
+    OSError
+        If a file can't be renamed.
+    """
+    for path in listed(directory):
+        if _step(path) > step:
+            warnings.warn(f"{path} is now named {set_aside(path).name}", stacklevel=4)
+    _remove_old(directory)
 
 
 def _remove_old(directory: Path) -> None:
@@ -175,6 +190,10 @@ def _remove_old(directory: Path) -> None:
         partial = [directory.glob(name + _PARTIAL) for name in ("checkpoint-*", "metrics.jsonl")]
         for old in itertools.chain(listed(directory)[KEPT:], *partial):
             old.unlink()
+
+
+def _step(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name)[1])
 
 
 def whole(path: Path) -> Checkpoint:
@@ -204,8 +223,7 @@ def whole(path: Path) -> Checkpoint:
         step = facts.pop("step")
     except (AttributeError, KeyError, ValueError) as error:
         raise Damaged(f"it doesn't say its step: {error}") from error
-    named = _NAME.fullmatch(path.name)
-    if named and int(named[1]) != step:
+    if _NAME.fullmatch(path.name) and _step(path) != step:
         raise Damaged(f"it holds step {step}")
     return Checkpoint(step, tensors, facts)
 
