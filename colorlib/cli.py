@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -106,7 +106,7 @@ def train(
         str | None,
         typer.Option(
             help="Start from these trained weights, to adapt them to your data: as for colorize --model. "
-            "Their settings count, and not the recipe's; but a PixColor grows where the recipe's is larger."
+            "Their settings count, and not the recipe's."
         ),
     ] = None,
     out: Annotated[
@@ -156,10 +156,6 @@ def train(
         built = zoo.build(model, pictures, settings.settings, settings.seed, start)
         built.side = settings.size
         before = checkpoints.listed(out) if out.is_dir() else []
-        earlier = []
-        if start is not None:
-            with suppress(FileNotFoundError):  # a run's folder without its metrics
-                earlier = history(start) if Path(start).is_dir() else zoo.history(start)
         fit(built, pictures, settings, out)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:
         raise _Failure(error) from None
@@ -172,7 +168,7 @@ def train(
     print(f"{done}. {newest} has the weights, {curve} the learning curve.")
     if weights is not None:
         try:
-            zoo.save(built, weights, history(out), earlier)
+            zoo.save(built, weights, history(out))
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")

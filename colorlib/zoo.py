@@ -14,6 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from colorlib._check import whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
@@ -102,7 +103,7 @@ def _colors(data: Data) -> Tensor:
     return torch.cat(colors)
 
 
-def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable[dict] = ()) -> Path:
+def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     """Write a model's weights in half precision, as safetensors; reading them runs no code.
 
     Buffers, such as the statistics of batch normalization, stay as they are: they are few, and a variance may
@@ -117,9 +118,6 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
     history : iterable of dict
         The run's lines, see :func:`colorlib.training.history`. The file keeps the losses and figures, as
         means over at most a hundred stretches of the run; :func:`history` gives them back.
-    earlier : iterable of dict
-        Such lines of the training of the weights that the run started from. They come first in the file, and
-        the run's steps are counted on from the last of them.
 
     Raises
     ------
@@ -140,15 +138,12 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
         tensors[key] = tensor.half() if key in parameters else tensor
     if wrong := _not_finite(tensors):
         raise ValueError(f"not finite in half precision: {_some(wrong)}")
-    curve = _thinned(list(earlier))
-    done = curve[-1]["step"] if curve else 0
-    curve += [{**line, "step": done + line["step"]} for line in _thinned(list(history))]
     about = {
         "format": f"colorlib weights {VERSION}",
         "model": name,
         "settings": json.dumps(model.settings),
         "side": json.dumps(model.side),
-        "history": json.dumps(curve),
+        "history": json.dumps(_thinned(list(history))),
     }
     try:
         checkpoints.write_whole(path, to_bytes(tensors, {**about, "checksum": _checksum(about, tensors)}))
@@ -339,7 +334,7 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
     model = kind(**settings)
     model.load_state_dict(tensors)
     if side is not None:
-        check_sizes(side=side)
+        side = whole(side, "side", 1)
     model.side = side
     return model
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from colorlib import zoo
 from colorlib.cli import app
 from colorlib.data import Folder, World
-from colorlib.training import history, recipes
+from colorlib.training import recipes
 
 
 def run(*arguments):
@@ -73,27 +73,6 @@ def test_train_then_color_and_measure(name, short, tmp_path):
         assert Image.open(colored / "a.jpg").size == (40, 30)
     result = run("evaluate", out, "--count", 3)
     assert result.exit_code == 0 and "left gray" in result.output, result.output
-
-
-def test_weights_that_started_from_others_keep_both_curves(short, tmp_path, monkeypatch):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    assert run("train", "patch", "--out", tmp_path / "a", "--weights", first).exit_code == 0
-    for start, name in ((first, "b"), (tmp_path / "a", "c")):  # from a file, and from a run's folder
-        result = run("train", "patch", "--out", tmp_path / name, "--start", start, "--weights", second)
-        assert result.exit_code == 0, result.output
-        own = history(tmp_path / name)
-        before, after = zoo.history(first), zoo.history(second)
-        assert before[-1]["step"] == 4 and after[: len(before)] == before
-        assert [line["step"] for line in after[len(before) :]] == [4 + line["step"] for line in own]
-        assert after[-1]["loss"]["model"] == pytest.approx(own[-1]["loss"]["model"], rel=1e-3)
-    (tmp_path / "a" / "metrics.jsonl").unlink()  # its weights are still there to start from
-    result = run("train", "patch", "--out", tmp_path / "d", "--start", tmp_path / "a", "--weights", second)
-    assert result.exit_code == 0 and len(zoo.history(second)) == len(own), result.output
-    saved = first.read_bytes()
-    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)  # as if the first weights came with the library
-    for start in (first, "first"):
-        result = run("train", "patch", "--out", tmp_path / "e", "--start", start, "--weights", first)
-        assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
 
 
 def test_a_folder_is_data(short, tmp_path):
