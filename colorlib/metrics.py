@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from colorlib._check import floating, image, whole
 from colorlib.color import rgb_to_gray, rgb_to_lab
 from colorlib.training.batches import as_dict
 
@@ -13,13 +14,26 @@ THRESHOLDS = 150  # the accuracy curve's last threshold, CIE units, as published
 
 def _pair(rgb: Tensor, truth: Tensor) -> None:
     for name, value in (("rgb", rgb), ("truth", truth)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
-        if value.ndim < 3 or value.shape[-3] != 3 or 0 in value.shape[-2:]:
-            raise ValueError(f"{name} must be (..., 3, H, W), got {tuple(value.shape)}")
+        _pictures(value, name)
     if rgb.shape[-2:] != truth.shape[-2:]:
-        raise ValueError(f"rgb {tuple(rgb.shape)} and truth {tuple(truth.shape)} differ in size")
+        raise ValueError(
+            f"rgb and truth must be of one size; got {tuple(rgb.shape)} and {tuple(truth.shape)}"
+        )
+    _broadcast("rgb and truth", rgb, truth)
+
+
+def _pictures(rgb: Tensor, name: str = "rgb") -> Tensor:
+    if 0 in image(rgb, 3, name, unit=True).shape[-2:]:
+        raise ValueError(f"{name} must have at least one pixel; got {tuple(rgb.shape)}")
+    return rgb
+
+
+def _broadcast(names: str, one: Tensor, other: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(one.shape, other.shape)
+    except RuntimeError:
+        shapes = f"{tuple(one.shape)} and {tuple(other.shape)}"
+        raise ValueError(f"{names} must have shapes that broadcast; got {shapes}") from None
 
 
 def ab_distance(rgb: Tensor, truth: Tensor) -> Tensor:
@@ -68,7 +82,7 @@ def mean_chroma(rgb: Tensor) -> Tensor:
     TypeError, ValueError
         For anything else than pictures.
     """
-    return rgb_to_lab(rgb)[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
+    return rgb_to_lab(_pictures(rgb))[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
 
 
 def accuracy(rgb: Tensor, truth: Tensor) -> Tensor:
@@ -134,12 +148,12 @@ def divergence(exact: Tensor, predicted: Tensor, dim: int = 1) -> Tensor:
         For other than floating-point tensors, negative numbers, NaN, or sums that are not 1.
     """
     for name, value in (("exact", exact), ("predicted", predicted)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
+        places = max(floating(value, name).dim(), 1)
+        dim = whole(dim, "dim", -places, places - 1)
         total = value.sum(dim)
         if not (value >= 0).all() or not torch.allclose(total, torch.ones_like(total), atol=1e-3):
             raise ValueError(f"{name} must hold probabilities that sum to 1 over dimension {dim}")
+    _broadcast("exact and predicted", exact, predicted)
     # xlogy: 0 log 0 is 0. Where p is 0 the ratio is never looked at; a q of 0 under p > 0 gives infinity.
     return (torch.xlogy(exact, exact) - torch.xlogy(exact, predicted)).sum(dim).clamp(min=0.0)
 

@@ -252,9 +252,9 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
     for wrong in (material + 1, material - 1):
         with pytest.raises(ValueError, match="'material' must be from 0 to 4, got"):
             model.pixelcnn_loss({"rgb": rgb, "material": wrong})
-    with pytest.raises(ValueError, match="materials must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="materials must be at least 0; got -1"):
         tiny(materials=-1)
-    with pytest.raises(TypeError, match="materials must be an int, got True"):
+    with pytest.raises(TypeError, match="materials must be a whole number; got True"):
         tiny(materials=True)
 
 
@@ -320,9 +320,7 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     bed.teacher = None
     assert abs(by_law - bed.pixelcnn_loss(flowers)) > 1e-5  # ignored, it would be 0
     for wrong in ("sea", []):
-        with pytest.raises(
-            ValueError, match="law must be one of landscape, flowers, or None; got ('sea'|\\[)"
-        ):
+        with pytest.raises(ValueError, match="law must be one of landscape, flowers; got ('sea'|\\[)"):
             tiny(cells="pixel", law=wrong)
     with pytest.raises(ValueError, match="a law needs cells='pixel'"):
         tiny(law="landscape")
@@ -484,11 +482,11 @@ def test_told_of_all_it_learns_all(tmp_path):
     "settings, error, message",
     [
         ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
-        ({"waves": 2.5}, TypeError, "waves must be an int, got 2.5"),
-        ({"waves": -3}, ValueError, "waves must be at least 0, got -3"),
-        ({"materials": -2}, ValueError, "materials must be at least 0, got -2"),
-        ({"width": 8.0}, TypeError, "width must be an int, got 8.0"),
-        ({"width": 0}, ValueError, "width must be at least 1, got 0"),
+        ({"waves": 2.5}, TypeError, "waves must be a whole number; got 2.5"),
+        ({"waves": -3}, ValueError, "waves must be at least 0; got -3"),
+        ({"materials": -2}, ValueError, "materials must be at least 0; got -2"),
+        ({"width": 8.0}, TypeError, "width must be a whole number; got 8.0"),
+        ({"width": 0}, ValueError, "width must be at least 1; got 0"),
     ],
 )
 def test_bad_parameters_of_the_condition_network_are_named(settings, error, message):
@@ -628,10 +626,10 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
         ({"reduction": 4}, ValueError, "ResNet-101 has a reduction of 8, got 4"),
         ({"reduction": 4.0}, TypeError, "4.0"),
         ({"pretrained": True, "backbone": "small"}, ValueError, "for the backbone 'resnet101', got 'small'"),
-        ({"unfreeze_at": -1}, ValueError, "at least 0, got -1"),
-        ({"unfreeze_at": 1.5}, TypeError, "an int, got 1.5"),
+        ({"unfreeze_at": -1}, ValueError, "at least 0; got -1"),
+        ({"unfreeze_at": 1.5}, TypeError, "a whole number; got 1.5"),
         ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
-        ({"refinement": 0, "backbone": "small"}, ValueError, "refinement must be at least 1, got 0"),
+        ({"refinement": 0, "backbone": "small"}, ValueError, "refinement must be at least 1; got 0"),
         ({"width": 7, "backbone": "small"}, ValueError, "width must be even.*got 7"),
     ],
 )
@@ -648,8 +646,13 @@ def test_a_map_of_another_grid_is_refused():
 @pytest.mark.parametrize(
     "gray, chroma, error, message",
     [
-        (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 2, 2, 2), TypeError, "floating point"),
-        (torch.full((1, 1, 8, 8), 255.0), torch.zeros(1, 2, 2, 2), ValueError, r"gray must be in \[0, 1\]"),
+        (
+            torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+            torch.zeros(1, 2, 2, 2),
+            TypeError,
+            "gray must be float16",
+        ),
+        (torch.full((1, 1, 8, 8), 255.0), torch.zeros(1, 2, 2, 2), ValueError, "gray must be from 0 to 1"),
         (torch.zeros(1, 1, 8, 8), torch.zeros(1, 2, 2, 2).long(), TypeError, "makes chroma of levels"),
         (torch.zeros(1, 1, 8, 8), torch.full((1, 2, 2, 2), 16.0), ValueError, "got values from 16 to 16"),
         (torch.zeros(1, 1, 8, 8), torch.full((1, 2, 2, 2), float("nan")), ValueError, "got values from nan"),

@@ -57,12 +57,10 @@ def test_weights_keep_their_learning_curve(tmp_path):
     (entry,) = zoo.history(zoo.save(model, tmp_path / "w.safetensors", noted * 51))[:1]
     assert entry == {"step": 20, "loss": {"player": 1.5}, "figures": {"a": 2.0}}
     # A run with a second goal went on from one without: no point mixes the two losses.
-    told = [{"step": 10 * k, "loss": {"player": 1000.0}, "figures": {"a": 1.0}} for k in range(1, 60)]
-    curve = zoo.history(zoo.save(model, tmp_path / "w.safetensors", told, lines[:151]))
+    told = [{"step": 1510 + k, "loss": {"player": 1e3}, "figures": {"a": 1.0}} for k in range(10, 600, 10)]
+    curve = zoo.history(zoo.save(model, tmp_path / "w.safetensors", [*lines[:151], *told]))
     assert len(curve) == 76 + 59 and curve[75]["step"] == 1510 and "figures" not in curve[75]
     assert curve[76] == {"step": 1520, "loss": {"player": 1000.0}, "figures": {"a": 1.0}}
-    again = zoo.save(model, tmp_path / "again.safetensors", lines[:2], curve)
-    assert [line["loss"]["player"] for line in zoo.history(again)[75:77]] == [151.0, 1000.0]
     with pytest.raises(ValueError, match="is a folder"):
         zoo.history(tmp_path)
     with pytest.raises(FileNotFoundError, match="no model 'cic-paintings'"):

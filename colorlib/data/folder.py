@@ -12,18 +12,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from colorlib._check import number, whole
 from colorlib.color import colorfulness
 
 from .archive import Archive
 from .pictures import Listing, listing, open_picture, square
-from .world import _whole
 
 _TRIES = 32  # stand-ins drawn by chance before the pictures are gone through in their order
 CURVE = "learning_curve.png"
@@ -83,12 +82,8 @@ class Folder:
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
-        self.size = _whole(size, "size", 1, 2**16)
-        if isinstance(colorful, bool) or not isinstance(colorful, Real):
-            raise TypeError(f"colorful must be a number; got {colorful!r}")
-        if not colorful >= 0:
-            raise ValueError(f"colorful must be 0 or more; got {colorful}")
-        self.colorful = colorful
+        self.size = whole(size, "size", 1, 2**16)
+        self.colorful = number(colorful, "colorful", "[0, inf)")
         self.paths = _paths(path, "path")
         if not self.paths:
             raise ValueError("path must name a folder or a zip file; got none")
@@ -176,7 +171,7 @@ class Folder:
             indices = indices.tolist()
         if not isinstance(indices, Iterable) or isinstance(indices, (str, bytes)):
             raise TypeError(f"indices must be a sequence of whole numbers; got {type(indices).__name__}")
-        numbers = [_whole(index, "index", 0, len(self) - 1, IndexError) for index in indices]
+        numbers = [whole(index, "index", 0, len(self) - 1, IndexError) for index in indices]
         try:
             # Pillow decodes and scales outside Python's lock, so threads share the work.
             each = self._here().threads.map if len(numbers) > 1 else map

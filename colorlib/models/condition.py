@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib.models.base import check_sizes
-from colorlib.models.pixelcnn import check_first_weights
+from colorlib._check import choice, flag, wholes
+from colorlib.models.pixelcnn import FIRST_WEIGHTS
 from colorlib.models.regression import sum_over_rgb
 
 BACKBONES = ("resnet101", "small")
@@ -79,13 +79,12 @@ class ConditionNetwork(nn.Module):
         fine: int = 0,
     ):
         super().__init__()
-        check_first_weights(first_weights)
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}")
-        if cells not in CELLS:
-            raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
-        check_sizes(width=width, reduction=reduction)
-        check_sizes(0, materials=materials, waves=waves, depth=depth, fine=fine)
+        choice(first_weights, "first_weights", FIRST_WEIGHTS)
+        choice(backbone, "backbone", BACKBONES)
+        choice(cells, "cells", CELLS)
+        flag(pretrained, "pretrained")
+        width, reduction = wholes(width=width, reduction=reduction)
+        materials, waves, depth, fine = wholes(0, materials=materials, waves=waves, depth=depth, fine=fine)
         if reduction & (reduction - 1):
             raise ValueError(f"reduction must be a power of 2, got {reduction}")
         if backbone == "resnet101" and reduction != 8:

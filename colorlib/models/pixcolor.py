@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import choice, floating, inside, whole, wholes
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
-from colorlib.models.base import Colorizer, check_gray, check_sizes
+from colorlib.data.materials import KINDS
+from colorlib.models.base import Colorizer, check_gray
 from colorlib.models.condition import CELLS, ConditionNetwork, cell_values, pad
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.teacher import LawTeacher
@@ -100,6 +102,8 @@ class PixColor(Colorizer):
     2017, Table 2.
     """
 
+    draws = True
+
     def __init__(
         self,
         pretrained: bool = False,
@@ -123,9 +127,28 @@ class PixColor(Colorizer):
         fine: int = 0,
     ):
         super().__init__()
-        if cells not in CELLS:
-            raise ValueError(f"cells must be one of {', '.join(CELLS)}; got {cells!r}")
-        check_sizes(0, unfreeze_at=unfreeze_at)
+        choice(cells, "cells", CELLS)
+        if law is not None:
+            choice(law, "law", KINDS)
+        unfreeze_at, attention, materials, waves, marginal, depth, fine = wholes(
+            0,
+            unfreeze_at=unfreeze_at,
+            attention=attention,
+            materials=materials,
+            waves=waves,
+            marginal=marginal,
+            depth=depth,
+            fine=fine,
+        )
+        reduction, width, kernel, hidden, levels, refinement = wholes(
+            reduction=reduction,
+            width=width,
+            kernel=kernel,
+            hidden=hidden,
+            levels=levels,
+            refinement=refinement,
+        )
+        blocks = whole(blocks, "blocks", 0)
         self.settings = {
             "unfreeze_at": unfreeze_at,
             "backbone": backbone,
@@ -337,11 +360,7 @@ class PixColor(Colorizer):
             instance, or isn't of the picture's grid.
         """
         check_gray(gray)
-        if not isinstance(chroma, Tensor) or not chroma.is_floating_point():
-            got = chroma.dtype if isinstance(chroma, Tensor) else type(chroma).__name__
-            raise TypeError(
-                f"chroma must be floating point in [-1, 1], got {got}; pixelcnn.values makes chroma of levels"
-            )
+        floating(chroma, "chroma", hint="pixelcnn.values makes chroma of levels")
         weight = next(self.parameters())
         gray, chroma = gray.to(weight), chroma.to(weight)
         grid = [len(gray), 2, *(-(-side // self.reduction) for side in gray.shape[-2:])]
@@ -349,9 +368,7 @@ class PixColor(Colorizer):
             raise ValueError(
                 f"chroma must be {tuple(grid)} for gray {tuple(gray.shape)}, got {tuple(chroma.shape)}"
             )
-        low, high = chroma.min().item(), chroma.max().item()
-        if not (low >= -1 and high <= 1):  # NaN fails both
-            raise ValueError(f"chroma must be in [-1, 1], got values from {low:.4g} to {high:.4g}")
+        inside(chroma, "chroma", -1, 1)
         with _evaluating(self), torch.autocast(gray.device.type, enabled=False):
             return -self.pixelcnn.nats(self.pixelcnn.quantize(chroma), self.condition(gray)).sum((1, 2, 3))
 
@@ -431,11 +448,7 @@ class Refinement(nn.Module):
 
     def __init__(self, channels: int = 32):
         super().__init__()
-        if isinstance(channels, bool) or not isinstance(channels, int):
-            raise TypeError(f"channels of the refinement must be an int, got {channels!r}")
-        if channels < 1:
-            raise ValueError(f"channels of the refinement must be at least 1, got {channels}")
-        c = channels
+        c = whole(channels, "channels", 1)
         self.at_full = _convolution(3, c)
         self.at_half = _convolution(c, 2 * c, stride=2)
         self.at_quarter = nn.Sequential(_convolution(2 * c, 4 * c, stride=2), _convolution(4 * c, 4 * c))

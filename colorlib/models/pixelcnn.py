@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib.models.base import check_sizes
+from colorlib._check import choice, flag, wholes
 from colorlib.models.losses import sparse_cross_entropy
 from colorlib.models.pixelcnn_extras import Marginal, Recall, gated
 
 FIRST_WEIGHTS = ("even", "torch")
-
-
-def check_first_weights(name: str) -> None:
-    """Raise a ValueError for a name that is none of ``FIRST_WEIGHTS``."""
-    if name not in FIRST_WEIGHTS:
-        raise ValueError(f"first_weights must be one of {', '.join(FIRST_WEIGHTS)}; got {name!r}")
 
 
 class PixelCNN(nn.Module):
@@ -90,13 +84,12 @@ class PixelCNN(nn.Module):
         marginal: int = 0,
     ):
         super().__init__()
-        check_first_weights(first_weights)
-        check_sizes(0, blocks=blocks, attention=attention, marginal=marginal)
-        if not isinstance(late, bool):
-            raise TypeError(f"late must be True or False, got {late!r}")
-        check_sizes(kernel=kernel, condition=condition)
-        check_sizes(2, width=width, hidden=hidden, levels=levels)
-        check_sizes(3, first_kernel=first_kernel)
+        choice(first_weights, "first_weights", FIRST_WEIGHTS)
+        flag(late, "late")
+        blocks, attention, marginal = wholes(0, blocks=blocks, attention=attention, marginal=marginal)
+        kernel, condition = wholes(kernel=kernel, condition=condition)
+        width, hidden, levels = wholes(2, width=width, hidden=hidden, levels=levels)
+        (first_kernel,) = wholes(3, first_kernel=first_kernel)
         for name, value in (("width", width), ("hidden", hidden)):
             if value % 2:
                 raise ValueError(f"{name} must be even, for Cr and Cb have one half each; got {value}")

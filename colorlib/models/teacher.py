@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from colorlib._check import choice
 from colorlib.color import lab_to_rgb, rgb_to_ycbcr
 from colorlib.data import Law
 from colorlib.data.materials import KINDS
@@ -31,9 +32,7 @@ class LawTeacher(nn.Module):
 
     def __init__(self, kind: str):
         super().__init__()
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"law must be one of {', '.join(KINDS)}, or None; got {kind!r}")
-        self.kind, palettes = kind, Law(KINDS[kind])
+        self.kind, palettes = kind, Law(KINDS[choice(kind, "kind", KINDS)])
         # Not with the weights: they follow from the kind.
         self.register_buffer("chances", palettes.probabilities, persistent=False)
         self.register_buffer("ab", palettes.ab, persistent=False)

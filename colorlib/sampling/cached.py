@@ -21,7 +21,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .draw import Task, check, draw, report
+from colorlib._check import flag, floating
+
+from .draw import Task, check, report
 
 
 def sample(
@@ -81,6 +83,7 @@ def sample(
         When ``progress`` returned False; it holds what was drawn.
     """
     task = check(pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress)
+    graph = flag(graph, "graph")
     levels = torch.full_like(task.known, pixelcnn.levels // 2)  # no inference tensor, unlike those below
     # Where all that is left is given, there is nothing to draw and nothing to compute.
     open_rows = (~task.given).flatten(0, 1).any(0).any(1).nonzero()
@@ -90,7 +93,7 @@ def sample(
 
         def step():
             for channel in range(2):
-                pixel.take(channel, draw(pixel.logits(channel), pixel.noise[channel], temperature, top_p))
+                pixel.take(channel, task.draw(pixel.logits(channel), pixel.noise[channel]))
             pixel.move_on()
 
         if graph and condition.device.type == "cuda":
@@ -99,7 +102,7 @@ def sample(
             noise = task.noise().unbind()  # of all rows, so that the generator ends where it always does
             if row >= drawn_rows:
                 levels[:, :, row] = task.known[:, :, row]
-                report(progress, row, levels.unflatten(0, (samples, -1)))
+                report(progress, row, levels.unflatten(0, (task.samples, -1)))
                 continue
             rows.begin(row)
             memory.begin(row, rows.top)
@@ -111,8 +114,8 @@ def sample(
                 if memory.recall is not None:
                     memory.take(pixel.values[pixel.levels])
             rows.end(pixel.values[levels[:, :, row]])
-            report(progress, row, levels.unflatten(0, (samples, -1)))
-    return levels.unflatten(0, (samples, -1))
+            report(progress, row, levels.unflatten(0, (task.samples, -1)))
+    return levels.unflatten(0, (task.samples, -1))
 
 
 def cached_logits(pixelcnn, condition: Tensor, chroma: Tensor) -> Tensor:
@@ -127,14 +130,7 @@ def cached_logits(pixelcnn, condition: Tensor, chroma: Tensor) -> Tensor:
         For a condition as in :func:`sample`, or chroma that is not floating point or doesn't fit it.
     """
     task = check(pixelcnn, condition, 1, None, 1.0, 1.0, None, None, None)
-    if not isinstance(chroma, Tensor) or not chroma.is_floating_point():
-        got = chroma.dtype if isinstance(chroma, Tensor) else type(chroma).__name__
-        raise TypeError(f"chroma must be floating point in [-1, 1], got {got}")
-    if chroma.shape != task.known.shape:
-        raise ValueError(
-            f"chroma must be {tuple(task.known.shape)}, as the condition; got {tuple(chroma.shape)}"
-        )
-    chroma = chroma.to(condition)
+    chroma = floating(chroma, "chroma", str(tuple(task.known.shape))).to(condition)
     out = chroma.new_empty(len(chroma), 2, pixelcnn.levels, *chroma.shape[-2:])
     with torch.inference_mode(), torch.autocast(condition.device.type, enabled=False):
         pixel, rows, memory = _Pixel(pixelcnn, task), _Rows(pixelcnn, task), _Memory(pixelcnn, task)
