@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -28,13 +29,14 @@ DATA_HELP = (
 MODEL_HELP = (
     "A trained model: a name that 'colorlib models' lists, a weights file, or the folder of a training run."
 )
+SAMPLED_AT_ONCE = 2**25  # so many pixels are colored at once where a picture gets several colorings
 
 
 class _Failure(typer.Exit):
     """Ends the command with a message and exit code 1."""
 
     def __init__(self, error):
-        print(f"colorlib: {error}", file=sys.stderr)
+        _say(f"colorlib: {error}", sys.stderr)
         super().__init__(1)
 
 
@@ -132,11 +134,14 @@ def train(
 
 @app.command()
 def colorize(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
     out: Annotated[
-        Path, typer.Option(help="Folder for the colored pictures; pictures in it are not colored again.")
-    ] = Path("colored"),
+        str,
+        typer.Option(
+            metavar="PATH", help="Folder for the colored pictures; pictures in it are not colored again."
+        ),
+    ] = "colored",
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -159,7 +164,11 @@ def colorize(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="How many colorings of each picture; the files then end in -1, -2 and so on.")
+        int,
+        typer.Option(
+            help="How many colorings of each picture, for pixcolor, which draws them; the files then end in "
+            "-1, -2 and so on.",
+        ),
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same colorings.")] = 0,
     side: Annotated[
@@ -168,59 +177,144 @@ def colorize(
             help="Shorter side in pixels at which the model sees the picture. [default: the model's own]"
         ),
     ] = None,
+    ending: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="ENDING",
+            help="Save all as jpg, png, tif, webp or others. [default: each in its own format]",
+        ),
+    ] = None,
+    paper: Annotated[
+        bool, typer.Option("--margin/--no-margin", help="Leave an even margin around a picture gray.")
+    ] = True,
+    skip: Annotated[bool, typer.Option("--skip", help="Do only what isn't there already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace pictures that are there already.")] = False,
 ) -> None:
     """Color pictures. Each keeps its size and its lightness; a picture in color is taken as gray.
 
-    NAME.jpg becomes NAME.png in the folder --out. Where two pictures would get the same name, as a.jpg and
-    a.png, their endings are kept: a.jpg.png and a.png.png. A picture that can't be read is named and left
-    out.
+    NAME.jpg is colored as NAME.jpg in the folder --out, with what its file says of it, such as date and
+    description; a format that can't hold color gives NAME.png. Pages of a file are NAME-page-2 and so on.
+    Where two pictures could get the same name, their endings are kept: a.gif.png and a.png.png. A picture
+    that can't be colored is named and left out.
     """
     import torch
-    from PIL import Image
 
-    from colorlib import zoo
-    from colorlib.data import read
+    from colorlib import __version__, zoo
+    from colorlib.data import saving
 
     try:
+        for name, texts in (("PICTURES", pictures), ("--out", [out]), ("--model", [model])):
+            if "" in texts:
+                raise ValueError(f"{name} must be a name or a path; got an empty text")
+        if skip and force:
+            raise ValueError("--skip keeps what is there, --force replaces it: give one of the two")
+        if ending is not None:
+            ending = "." + ending.lower().removeprefix(".")
+            if ending not in saving.endings():
+                known = ", ".join(sorted(known[1:] for known in saving.endings()))
+                raise ValueError(f"--format must be one of {known}; got {ending[1:]!r}")
+        if samples < 1:
+            raise ValueError(f"--samples must be at least 1; got {samples}")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         colorizer = zoo.load(model, device)
         knobs = _given(colorizer, temperature=temperature, rebalance=rebalance, top_p=top_p)
-        jobs = _jobs(pictures, out, samples)
-        if not jobs:
-            raise ValueError("there are no pictures in " + ", ".join(map(str, pictures)))
-        sources = {source.resolve() for source, _ in jobs}
-        onto = [path for _, targets in jobs for path in targets if path.resolve() in sources]
-        if onto:
-            raise ValueError(f"{onto[0]} would replace a picture that is to be colored; choose another --out")
-        there = [str(path) for _, targets in jobs for path in targets if path.exists()]
-        if there and not force:
+        if samples > 1 and not colorizer.draws:
+            kind = type(colorizer).__name__
             raise ValueError(
-                f"{there[0]} is there already{f', and {len(there) - 1} more' if len(there) > 1 else ''}; "
-                "choose another --out, or --force to replace"
+                f"--samples {samples}: a {kind} leaves nothing to chance, they would all be the same"
             )
-        out.mkdir(parents=True, exist_ok=True)  # now, and not after the first picture is colored
-        failed = 0
-        for source, targets in jobs:
-            try:
-                gray = read(source, gray=True)
-            except (OSError, ValueError) as error:
-                print(f"colorlib: {source} can't be read and is left out: {error}", file=sys.stderr)
-                failed += 1
-                continue
-            with _bar(source.name) as report:
-                if "progress" in colorizer.knobs():
-                    knobs["progress"] = report
-                colored = colorizer.colorize(gray[None].to(device), samples, seed, side=side, **knobs)
-            for path, rgb in zip(targets, colored[:, 0], strict=True):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = (rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-                Image.fromarray(pixels).save(path)
-                print(path)
+        colorizer.colorize(torch.full((1, 1, 16, 16), 0.5), seed=seed, side=side, **knobs)  # can it be done?
+        found, notes = saving.found(pictures, Path(out))
+        for note in notes:
+            _say(f"colorlib: {note}", sys.stderr)
+        if not found:
+            raise ValueError("there are no pictures in " + ", ".join(pictures))
+        jobs = saving.plan(found, Path(out), samples, ending)
+        saving.check(jobs, skip or force)
+        for folder in {target.parent for job in jobs for target in job.targets} | {Path(out)}:
+            saving.remove_leftovers(folder)
+        Path(out).mkdir(parents=True, exist_ok=True)  # now, and not after the first picture is colored
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise _Failure(error) from None
+    made_by = f"colorlib {__version__}, model {Path(os.path.abspath(model)).name}"
+    failed = skipped = 0
+    try:
+        for job in jobs:
+            wanted = [number for number, path in enumerate(job.targets) if not (skip and path.is_file())]
+            skipped += not wanted
+            try:
+                if wanted:
+                    _color(job, wanted, colorizer, seed, paper, made_by, side=side, **knobs)
+            except BrokenPipeError:  # nobody reads what is printed
+                raise
+            except Exception as error:  # one odd picture must not end the others' turn
+                _say(f"colorlib: {error}", sys.stderr)
+                failed += 1
+    except KeyboardInterrupt:
+        _say("colorlib: stopped. The pictures named are whole; --skip goes on with the others", sys.stderr)
+        raise typer.Exit(130) from None
+    if skipped:
+        _say(f"colorlib: {skipped} of {len(jobs)} pictures were there already", sys.stderr)
     if failed:
-        raise _Failure(f"{failed} of {len(jobs)} pictures could not be read")
+        raise _Failure(f"{failed} of {len(jobs)} pictures failed")
+
+
+def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: str, **knobs) -> None:
+    """Read a picture, color it and save those of its samples that are wanted."""
+    import torch
+
+    from colorlib.data import read
+    from colorlib.data.margin import margin
+    from colorlib.data.metadata import read_metadata
+    from colorlib.data.pictures import open_picture
+    from colorlib.data.saving import save
+
+    with open_picture(job.source, page=job.page) as image:
+        about = read_metadata(image)
+    gray = read(job.source, gray=True, page=job.page)
+    lost = {*about.broken}
+    device = next(colorizer.parameters()).device
+    at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
+    try:
+        keep = margin(gray) if paper else None
+        for start in range(0, len(job.targets), at_once):
+            group = range(start, min(start + at_once, len(job.targets)))
+            if set(group).isdisjoint(wanted):
+                continue
+            with _bar(job.source.name) as report:
+                if "progress" in colorizer.knobs():
+                    knobs["progress"] = report
+                # Each group has a seed of its own, far from those that people choose.
+                drawn_from = (seed + start * 0x9E3779B97F4A7C15) % 2**63
+                colored = colorizer.colorize(gray[None].to(device), len(group), drawn_from, **knobs)[:, 0]
+            for number, rgb in zip(group, colored, strict=True):
+                if number in wanted:
+                    rgb = rgb.cpu() if keep is None else torch.lerp(gray, rgb.cpu(), keep)
+                    lost.update(save(rgb, job.targets[number], about, made_by))
+                    _say(job.targets[number])
+    except OSError:
+        raise  # it names the file
+    except Exception as error:
+        memory = isinstance(error, MemoryError) or "memory" in str(error)
+        size = f"{gray.shape[-1]} x {gray.shape[-2]} pixels"
+        reason = f"there is not enough memory for {size}" if memory else error
+        raise RuntimeError(f"{job.source} can't be colored: {reason}") from None
+    if lost:
+        _say(f"colorlib: {job.source} is colored without {', '.join(sorted(lost))}", sys.stderr)
+
+
+def _say(text, stream=None) -> None:
+    """Print a line, whatever characters are in it and whatever the console can show."""
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(_plain(text).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+def _plain(text) -> str:
+    """A text in one line: what would break it, or move the cursor, is escaped."""
+    odd = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in odd else c for c in str(text))
 
 
 @contextmanager
@@ -228,40 +322,13 @@ def _bar(name: str):
     """A function that shows how many rows are drawn, on a terminal; a picture done leaves no trace of it."""
     from tqdm import tqdm
 
-    with tqdm(desc=name, unit="row", leave=False, disable=None) as bar:
+    with tqdm(desc=_plain(name), unit="row", leave=False, disable=None) as bar:
 
         def report(done: int, rows: int) -> None:
             bar.total = rows
             bar.update(done - bar.n)
 
         yield report
-
-
-def _jobs(pictures: list[Path], out: Path, samples: int) -> list[tuple[Path, list[Path]]]:
-    """Each picture with the files that its colorings go to, no two the same."""
-    from colorlib.data import picture_files
-
-    found = []
-    for path in pictures:
-        if path.is_dir():
-            inside = [(path / name, Path(name)) for name in picture_files(path)]
-            # What an earlier call made lies there too, where --out is in the folder.
-            found += [pair for pair in inside if out.resolve() not in pair[0].resolve().parents]
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
-            raise FileNotFoundError(f"no picture or folder at {path}")
-    stems = [name.with_suffix("") for _, name in found]
-    jobs, taken = [], {}
-    for (source, name), stem in zip(found, stems, strict=True):
-        # a.jpg and a.png in one folder, or two folders with the same names: the whole name, then a number.
-        target = out / (name if stems.count(stem) > 1 else stem)
-        taken[target] = taken.get(target, 0) + 1
-        if taken[target] > 1:
-            target = target.with_name(f"{target.name}-{taken[target]}")
-        endings = [""] if samples == 1 else [f"-{number}" for number in range(1, samples + 1)]
-        jobs.append((source, [target.with_name(f"{target.name}{ending}.png") for ending in endings]))
-    return jobs
 
 
 @app.command()

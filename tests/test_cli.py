@@ -1,15 +1,11 @@
 """The command line, as a newcomer uses it."""
 
 import dataclasses
-import io
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
-import torch
-import tqdm
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -73,7 +69,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
         colored = tmp_path / f"colored by {model.name}"
         result = run("colorize", picture, "--model", model, "--out", colored)
         assert result.exit_code == 0, result.output
-        assert Image.open(colored / "a.png").size == (40, 30)
+        assert Image.open(colored / "a.jpg").size == (40, 30)
     result = run("evaluate", out, "--count", 3)
     assert result.exit_code == 0 and "left gray" in result.output, result.output
 
@@ -97,25 +93,6 @@ def test_weights_that_started_from_others_keep_both_curves(short, tmp_path, monk
     for start in (first, "first"):
         result = run("train", "patch", "--out", tmp_path / "e", "--start", start, "--weights", first)
         assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
-
-
-def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch):
-    small = {"backbone": "small", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
-    weights = zoo.save(zoo.build("pixcolor", World(16), small), tmp_path / "w.safetensors")
-    picture = photograph(tmp_path / "a.jpg")  # 40 x 30: 15 rows of cells
-    arguments = ("colorize", str(picture), "--model", str(weights), "--out", str(tmp_path / "out"), "--force")
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr("tqdm.tqdm", partial(tqdm.tqdm, mininterval=0))  # so few rows take no time at all
-    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
-        monkeypatch.setattr(sys, "stderr", stream)
-        with pytest.raises(SystemExit) as done:
-            app(arguments)
-        assert done.value.code == 0 and (tmp_path / "out" / "a.png").exists()
-        assert ("a.jpg" in stream.getvalue() and "/15 " in stream.getvalue()) == shown
 
 
 def test_a_folder_is_data(short, tmp_path):
@@ -145,17 +122,6 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["train", "cic", "--recipe", "slow"], "cic has no recipe 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
         (["train", "cic", "--weights", "w.pt"], "--weights must end in .safetensors; got 'w.pt'"),
-        (["colorize", "nowhere.png", "--model", "WEIGHTS"], "no picture or folder at nowhere.png"),
-        (["colorize", "PICTURE", "--model", "nothing"], "no model 'nothing'"),
-        (["colorize", "PICTURE", "--model", "WEIGHTS", "--samples", "0"], "samples must be at least 1"),
-        (["colorize", "PICTURE", "--model", "WEIGHTS", "--side", "0"], "side must be at least 1"),
-        (["colorize", "PICTURE", "--model", "WEIGHTS", "--temperature", "-1"], "temperature must be"),
-        (["colorize", "PICTURE", "--model", ""], "got an empty text"),
-        (
-            ["colorize", "PICTURE", "--model", "regression-world", "--temperature", "1"],
-            "has no --temperature",
-        ),
-        (["colorize", "PICTURE", "--model", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
         (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),
         (["evaluate", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
@@ -181,71 +147,7 @@ def test_evaluate_draws_as_it_is_told():
     assert figures["--top-p",] == figures["--temperature",] != figures[()]
 
 
-def test_a_folder_of_old_photographs(weights, tmp_path):
-    folder = tmp_path / "old"
-    photograph(folder / "a.jpg", (31, 1))
-    photograph(folder / "a.png", mode="L")
-    photograph(folder / "sub" / "a.tif", mode="LA")
-    (folder / "torn.jpg").write_bytes(photograph(folder / "b.jpg").read_bytes()[:300])
-    (folder / "notes.txt").write_text("no picture")
-    result = run("colorize", folder, "--model", weights, "--out", tmp_path / "new", "--samples", 2)
-    assert result.exit_code == 1 and "torn.jpg" in result.output and "1 of 5 pictures" in result.output
-    made = sorted(path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*.png"))
-    # Two pictures named a: neither is lost.
-    assert made == sorted(f"{name}-{k}.png" for name in ("a.jpg", "a.png", "b", "sub/a") for k in (1, 2))
-
-
-@pytest.mark.parametrize("option", [("--seed", -1), ("--seed", 2**63), ("--rebalance", 1e9)])
-def test_values_out_of_range_are_refused(option, weights, tmp_path):
-    picture = photograph(tmp_path / "a.png")
-    result = run("colorize", picture, "--model", weights, "--out", tmp_path / "o", *option)
-    assert result.exit_code == 2 and option[0] in result.output
-
-
-def test_colored_pictures_are_not_colored_again(weights, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    photograph(tmp_path / "a.jpg")
-    assert run("colorize", ".", "--model", weights).output.split() == ["colored/a.png"]
-    result = run("colorize", ".", "--model", weights, "--force")
-    assert result.output.split() == ["colored/a.png"], result.output
-
-
-def test_a_place_that_cannot_be_written_is_named_before_any_work(weights, tmp_path):
-    picture = photograph(tmp_path / "a.png")
-    (tmp_path / "file").write_text("")
-    result = run("colorize", picture, "--model", weights, "--out", tmp_path / "file" / "o")
-    assert result.exit_code == 1 and "file" in result.output
-
-
-def test_nothing_is_overwritten_unasked(weights, tmp_path):
-    picture = photograph(tmp_path / "a.png")
-    before = picture.read_bytes()
-    for force in ([], ["--force"]):  # onto itself: the original would be lost
-        result = run("colorize", picture, "--model", weights, "--out", tmp_path, *force)
-        assert result.exit_code == 1 and "would replace a picture that is to be colored" in result.output
-        assert picture.read_bytes() == before
-    out = tmp_path / "out"
-    assert run("colorize", picture, "--model", weights, "--out", out).exit_code == 0
-    first = (out / "a.png").read_bytes()
-    result = run("colorize", picture, "--model", weights, "--out", out, "--temperature", 1)
-    assert result.exit_code == 1 and "is there already" in result.output
-    assert (out / "a.png").read_bytes() == first
-    result = run("colorize", picture, "--model", weights, "--out", out, "--temperature", 1, "--force")
-    assert result.exit_code == 0 and (out / "a.png").read_bytes() != first
-
-
 def test_help_tells_the_defaults_that_depend_on_the_model():
     # Lines may break anywhere.
     assert "[default:runs/MODEL-RECIPE]" in "".join(run("train", "--help").stdout.split())
     assert "[default:themodel'sown]" in "".join(run("colorize", "--help").stdout.split())
-
-
-def test_the_lightness_of_the_picture_is_kept(weights, tmp_path):
-    from colorlib.color import rgb_to_lab
-    from colorlib.data import read
-
-    picture = photograph(tmp_path / "a.png")
-    assert run("colorize", picture, "--model", weights, "--out", tmp_path / "o").exit_code == 0
-    lightness = [rgb_to_lab(read(path))[0] for path in (picture, tmp_path / "o" / "a.png")]
-    # Both are rounded to 8 bits a channel.
-    assert torch.allclose(*lightness, atol=0.6)

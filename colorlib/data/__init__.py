@@ -4,7 +4,7 @@ from . import masks
 from .folder import Folder
 from .law import Law, Palette
 from .photographs import photos
-from .pictures import picture_files, read
+from .pictures import pages, picture_files, read
 from .world import Scene, World
 
-__all__ = ["Folder", "Law", "Palette", "Scene", "World", "masks", "photos", "picture_files", "read"]
+__all__ = ["Folder", "Law", "Palette", "Scene", "World", "masks", "pages", "photos", "picture_files", "read"]

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from colorlib.color import colorfulness
 
-from .pictures import picture_files, square
+from .pictures import open_picture, picture_files, square
 
 _TRIES = 32  # stand-ins drawn by chance before the pictures are gone through in their order
 
@@ -33,8 +32,8 @@ class Folder:
     stand-in is drawn by a hash of the index, so what an index gives depends on the files alone, not on what
     was read before.
 
-    A picture is turned as its EXIF entry says; one frame of an animation is taken, the first; transparency
-    is put on white; CMYK, 16 bits and palettes become 8-bit RGB. A gray picture has three equal channels.
+    A picture is read as :func:`read` does: turned upright, converted to sRGB by its color profile, on white
+    where it is transparent. A gray picture has three equal channels.
 
     Parameters
     ----------
@@ -178,8 +177,9 @@ class Folder:
 
     def _picture(self, index: int) -> np.ndarray | None:
         """Pixels of a picture, (size, size, 3) uint8; None if it is damaged or not colorful enough."""
+        place = self._places[index][0]
         try:
-            with Image.open(self._open(index)) as image:
+            with open_picture(self._open(index), f"{self.names[index]} in {self.paths[place]}") as image:
                 pixels = square(image, self.size)
         except MemoryError:
             raise
@@ -188,11 +188,7 @@ class Folder:
             with self._lock:
                 if index not in self._unfit:
                     self._unfit.add(index)
-                    warnings.warn(
-                        f"{self.names[index]} in {self.paths[self._places[index][0]]} can't be read and is "
-                        f"left out: {error}",
-                        stacklevel=2,
-                    )
+                    warnings.warn(f"{error}; another picture stands in for it", stacklevel=2)
             return None
         if self.colorful:
             rgb = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

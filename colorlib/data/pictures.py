@@ -2,18 +2,114 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import operator
 import os
+import re
+import stat
+import struct
+import threading
+import warnings
 import zipfile
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, TiffImagePlugin, features
 from torch import Tensor
 
 from colorlib.color import rgb_to_gray
 
-SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+from . import tiff
+from .srgb import to_srgb
+
+# Pillow knows these, but its part of the work is to hand them on to other programs.
+_HANDED_ON = frozenset({"EPS", "MPEG"})
+_NEEDED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "zlib", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_HEIC = (".heic", ".heif", ".hif")
+
+
+# Names.
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Endings of the formats that the installed Pillow reads, as ".jpg"; HEIC's with pillow-heif."""
+    _with_heif()
+    Image.init()
+    return frozenset(ending for ending, form in Image.registered_extensions().items() if _reads(form))
+
+
+def _reads(form: str) -> bool:
+    # MPO, several JPEG pictures in one, is opened as JPEG. A stub knows a format's name and no more.
+    factory = Image.OPEN.get("JPEG" if form == "MPO" else form, (ImageFile.StubImageFile,))[0]
+    stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+    return not stub and form not in _HANDED_ON and (form not in _NEEDED or features.check(_NEEDED[form]))
+
+
+@cache
+def _with_heif() -> bool:
+    """Let Pillow read HEIC where pillow-heif is installed."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+class Listing(NamedTuple):
+    """What lies in a folder or a zip file.
+
+    Attributes
+    ----------
+    names : list of str
+        The pictures: their paths within it, ``/`` between the parts, sorted.
+    others : list of str
+        The files passed over. Hidden ones, and those that systems leave behind, don't count.
+    """
+
+    names: list[str]
+    others: list[str]
+
+    def note(self) -> str:
+        """A sentence about the files passed over; an empty text where there are none."""
+        count = len(self.others)
+        heic = sum(name.lower().endswith(_HEIC) for name in self.others) if not _with_heif() else 0
+        advice = f"; {heic} of HEIC can be read once pillow-heif is installed" if heic else ""
+        files = "1 other file was" if count == 1 else f"{count} other files were"
+        return f"{files} passed over{advice}" if count else ""
+
+
+def listing(path) -> Listing:
+    """Find the pictures in a folder and the folders in it, or in a zip file, by their names' endings.
+
+    Links are followed, each folder is gone through once. Only regular files are pictures.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    ValueError
+        If it is another file, or a damaged zip file.
+    """
+    if not os.fspath(path):
+        raise ValueError("path must name a folder or a zip file; got an empty text")
+    path = Path(path)
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"no folder or zip file of pictures at {path}")
+    if path.is_dir():
+        files = dict(_walk(path))
+    elif os.path.isfile(path):
+        files = _zipped(path)
+    else:
+        raise ValueError(f"path must be a folder or a zip file; {path} is another file")
+    files = {name: whole for name, whole in files.items() if not _hidden(name)}
+    names = {name for name in files if files[name] and PurePosixPath(name).suffix.lower() in suffixes()}
+    return Listing(sorted(names), sorted(files.keys() - names))
 
 
 def picture_files(path) -> list[str]:
@@ -26,37 +122,157 @@ def picture_files(path) -> list[str]:
     ValueError
         If it is another file, or has no pictures in it.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no folder or zip file of pictures at {path}")
-    if path.is_dir():
-        files = [
-            Path(folder, file).relative_to(path).as_posix()
-            for folder, _, files in os.walk(path)
-            for file in files
-        ]
-    elif zipfile.is_zipfile(path):
+    found = listing(path)
+    if not found.names:
+        raise ValueError(f"no pictures in {path}" + (f"; {found.note()}" if found.others else ""))
+    return found.names
+
+
+def _walk(top: Path):
+    """Each file's path in a folder, and whether it is a regular one. Links to folders come last."""
+    seen, waiting, links = set(), [top], []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(folder) as entries:
+                entries = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield folder.relative_to(top).as_posix(), False
+            continue
+        for entry in entries:
+            inside = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting += [] if _hidden(entry.name) else [inside]
+            elif entry.is_symlink() and inside.is_dir():
+                links += [] if _hidden(entry.name) else [inside]
+            else:
+                regular = os.path.isfile(inside) if entry.is_symlink() else entry.is_file()
+                yield inside.relative_to(top).as_posix(), regular
+
+
+def _zipped(path: Path) -> dict[str, bool]:
+    with open(path, "rb") as file:
+        begins = file.read(4)
+    try:
         with zipfile.ZipFile(path) as archive:
-            files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    else:
-        raise ValueError(f"path must be a folder or a zip file; {path} is another file")
-    names = sorted(name for name in files if _is_picture(name))
-    if not names:
-        raise ValueError(f"no pictures in {path}; looked for names that end in {', '.join(sorted(SUFFIXES))}")
-    return names
+            return {entry.filename: True for entry in archive.infolist() if not entry.is_dir()}
+    except MemoryError:
+        raise
+    except Exception as error:  # of many kinds
+        if begins != b"PK\3\4":
+            raise ValueError(f"path must be a folder or a zip file; {path} is another file") from error
+        raise ValueError(f"{path} is a damaged zip file, or the first part of one") from error
 
 
-def read(path, gray: bool = False) -> Tensor:
-    """Read a picture at its full size, turned as its EXIF entry says.
+def _hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    junk = parts and parts[-1].lower() in ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+    return junk or any(part.startswith((".", "__MACOSX")) for part in parts)
 
-    What :class:`Folder` says about animations, transparency and other color modes holds here too.
+
+# Pictures.
+
+
+class _Refused(ValueError):
+    """What is wrong with a picture, said in full."""
+
+
+@contextmanager
+def open_picture(source, name: str | None = None, page: int = 1):
+    """Open a picture: a context manager that gives a Pillow image, not yet decoded.
+
+    Whatever reading raises, also in the body of the ``with``, becomes one of the errors below, a sentence
+    that names the picture. Pillow's warnings are not shown. A JPEG file that lacks nothing but its end marker
+    is taken as whole; one that lacks pixels, and a progressive one without its end, is refused.
 
     Parameters
     ----------
-    path : str or Path
-        The file.
+    source : str, Path, bytes or binary file
+        The path of a regular file, or what is in one.
+    name : str, optional
+        What errors call it; the path by default.
+    page : int
+        Which page, from 1 to :func:`pages`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    OSError
+        If the system doesn't let it be opened.
+    ValueError
+        If it is no picture, a damaged one, one of more pixels than twice ``PIL.Image.MAX_IMAGE_PIXELS``, or
+        lacks the page.
+    MemoryError
+        If it doesn't fit in memory.
+    """
+    is_path = isinstance(source, (str, os.PathLike))
+    name = name or (os.fspath(source) or "an empty path" if is_path else "the picture")
+    page, image = operator.index(page), None
+    if is_path:
+        file = _regular(source, name)
+    else:
+        file = io.BytesIO(source if isinstance(source, (bytes, bytearray)) else source.read())
+    with file, _quiet():
+        try:
+            image, frames = _open(file)
+            if not 1 <= page <= len(frames):
+                some = "1 page" if len(frames) == 1 else f"{len(frames)} pages"
+                raise _Refused(f"{name} has {some}; there is no page {page}")
+            if len(frames) > 1 or frames[0] > 0:
+                image.seek(frames[page - 1])
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
+            image.name, image.pages = name, len(frames)
+            yield image
+        except _Refused:
+            raise
+        except Image.DecompressionBombError as error:
+            pixels, limit = int(re.search(r"\d+", str(error))[0]), 2 * Image.MAX_IMAGE_PIXELS
+            raise ValueError(
+                f"{name} can't be read: it has {pixels / 1e6:.4g} megapixels, more than the limit of "
+                f"{limit / 1e6:.4g}; scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS, half of that limit"
+            ) from error
+        except Exception as error:  # damaged files are answered with errors of many kinds
+            if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
+                size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
+                raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
+            reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
+            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
+        finally:
+            if image is not None:
+                image.close()
+
+
+def pages(path) -> int:
+    """How many pictures a file holds: the pages of a TIFF or DCX file, 1 of any other.
+
+    Previews and masks among a TIFF file's pages don't count: those that are marked as such, and pages of the
+    same shape as another one and at most a third of its width. Of an animation the first picture is taken, of
+    an icon the largest. Argument and errors are those of :func:`open_picture`.
+    """
+    with open_picture(path) as image:
+        return image.pages
+
+
+def read(path, gray: bool = False, page: int = 1) -> Tensor:
+    """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
+
+    Transparency is put on white. Of an animation the first picture is taken. Numbers of more than 8 bits, of
+    ink, of Lab or of a palette, with white as 0 or with a sign, are read as their file says they are meant.
+
+    Parameters
+    ----------
+    path : str, Path, bytes or binary file
+        The file, or what is in it.
     gray : bool
         Give the gray picture, by :func:`colorlib.color.rgb_to_gray`, instead of the color picture.
+    page : int
+        Which page of a file of several, from 1 to :func:`pages`.
 
     Returns
     -------
@@ -65,35 +281,21 @@ def read(path, gray: bool = False) -> Tensor:
 
     Raises
     ------
-    FileNotFoundError
-        If there is nothing at the path.
-    ValueError
-        If it is no picture, or a damaged one.
+    FileNotFoundError, OSError, ValueError, MemoryError
+        Those of :func:`open_picture`.
     """
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
-    except (FileNotFoundError, MemoryError):
-        raise
-    # As in `Folder`: a damaged file is answered with errors of many kinds.
-    except Exception as error:
-        raise ValueError(f"{path} is no picture that can be read: {error}") from error
-    rgb = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-    return rgb_to_gray(rgb) if gray else rgb
-
-
-def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    with open_picture(path, page=page) as image:
+        rgb = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float() / 255
+        return rgb_to_gray(rgb) if gray else rgb
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
+    """The middle of a picture as a square in sRGB, scaled to `size`: (size, size, 3) uint8."""
     # A JPEG can be decoded at a half, a quarter or an eighth, fast; twice the size wanted leaves the filter
     # below enough to average over.
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         image.draft(None, (2 * size, 2 * size))
-    image = _to_rgb(ImageOps.exif_transpose(image))
+    image = to_srgb(image)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
@@ -104,13 +306,113 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     return np.array(image)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # More than 8 bits of gray. Pillow's own conversion cuts off at 255.
-        values = np.asarray(image).astype(np.float64)
-        white = 65535.0 if image.mode.startswith("I") else max(1.0, float(np.nanmax(values)))
-        image = Image.fromarray((np.nan_to_num(values / white).clip(0, 1) * 255 + 0.5).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+class _Quiet(threading.local):
+    """In place of a pattern in Python's filter of warnings: matches Pillow's modules in a thread that reads.
+
+    ``warnings.catch_warnings`` would change what other threads show, and pictures are read in several.
+    """
+
+    depth = 0
+
+    def match(self, module: str) -> bool:
+        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
+
+
+_QUIET = _Quiet()
+_FILTER = ("ignore", None, Warning, _QUIET, 0)
+
+
+@contextmanager
+def _quiet():
+    if warnings.filters[:1] != [_FILTER]:
+        warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
+    _QUIET.depth += 1
+    try:
+        yield
+    finally:
+        _QUIET.depth -= 1
+
+
+def _regular(path, name: str):
+    """The open file at a path: Pillow mistakes some that it opens by name, and would wait for a pipe."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISREG(kind):
+            return open(path, "rb")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no picture at {name}") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or os.path.islink(path) and not os.path.exists(path):
+            raise ValueError(f"{name} can't be read: {getattr(error, 'strerror', error)}") from error
+        raise type(error)(f"{name} can't be opened: {error.strerror}") from error
+    what = "a folder" if stat.S_ISDIR(kind) else "no regular file"
+    raise ValueError(f"{name} can't be read: it is {what}")
+
+
+def _open(file) -> tuple[Image.Image, list[int]]:
+    """An image, and the numbers of its frames that are pictures of their own."""
+    head = file.read(1 << 16)
+    file.seek(0)
+    if not head:
+        raise SyntaxError("it is empty")
+    if head[:4] in TiffImagePlugin.PREFIXES:
+        frames = tiff.frames(file, head)
+        file.seek(0)
+        return tiff.Tiff(file), frames
+    _with_heif()
+    if head[:2] == b"\xff\xd8":
+        file = io.BytesIO(_with_end(file.read()))
+    try:
+        image = Image.open(file)
+    except Image.UnidentifiedImageError:
+        heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+        if heic and not _with_heif():
+            raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
+        raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
+    if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
+        raise SyntaxError("its numbers have a scale of their own")
+    if image.format == "PNG":
+        try:
+            image.verify()  # loading doesn't look at the checksums
+        except (SyntaxError, OSError) as error:
+            if "bad header checksum in b'IDAT'" in str(error):
+                raise
+        image = Image.open(file)
+    _note_colors(image, head)
+    return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
+
+
+def _note_colors(image: Image.Image, head: bytes) -> None:
+    """Put what Pillow leaves out of a file's words on color into the image's notes."""
+    boxes = rb"colrnclx\0(.)\0(.)"
+    patterns = {"PNG": rb"\0\0\0\x04cICP(.)(.)", "AVIF": boxes, "HEIF": boxes}
+    if found := re.search(patterns.get(image.format, b"(?!)"), head.partition(b"IDAT")[0], re.DOTALL):
+        image.info["cicp"] = found[1][0], found[2][0]
+    if image.format == "JPEG2000" and (found := re.search(rb"(....)colr\x02..", head, re.DOTALL)):
+        start = found.end()
+        image.info["icc_profile"] = head[start : start + struct.unpack(">I", found[1])[0] - 11]
+
+
+def _with_end(data: bytes) -> bytes:
+    """A JPEG file with its end marker, where that alone is missing."""
+    start = data.rfind(b"\xff\xda")
+    if start <= data.rfind(b"\xff\xd9"):
+        return data
+    try:
+        _decoded(data)
+        return data
+    except OSError:
+        pass
+    data = data.removesuffix(b"\xff")
+    # Where bits are missing, the decoder goes on with those that follow; where none is, these change nothing.
+    whole, *others = (_decoded(data + bits + b"\xff\xd9") for bits in (b"", b"\xff\0" * 99, b"\x55" * 99))
+    one_scan = data[start + 4] == whole.layers and "progressive" not in whole.info
+    if not one_scan or any(other.tobytes() != whole.tobytes() for other in others):
+        raise SyntaxError("it is cut short")
+    return data + b"\xff\xd9"
+
+
+def _decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image

@@ -25,11 +25,14 @@ class Colorizer(nn.Module):
     side : int or None
         Shorter side in pixels of the pictures that the model has learned from. What it knows is how things
         look at that size, so :meth:`colorize` shows it larger pictures reduced to it. None: their own size.
+    draws : bool
+        Whether chance is at work with the knobs left as they are, so that samples differ.
     settings : dict
         Arguments with which the same model can be built again, without its tensors.
     """
 
     side: int | None = None
+    draws: bool = False
     settings: dict = {}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:

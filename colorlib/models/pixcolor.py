@@ -104,6 +104,8 @@ class PixColor(Colorizer):
     2017, Table 2.
     """
 
+    draws = True
+
     def __init__(
         self,
         pretrained: bool = False,

@@ -1,0 +1,258 @@
+"""Saving pictures: the one door through which every colored picture goes out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .metadata import Metadata, save_options
+from .pictures import Listing, listing, pages
+
+# The formats that hold 8-bit RGB, each written so that little is lost, and 12 megapixels take seconds.
+FORMATS = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+    "TIFF": {},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4", "speed": 8},
+    "JPEG2000": {"mct": 1},
+    "BMP": {},
+    "TGA": {},
+}
+LONGEST = 255  # bytes that file systems let a name have
+_ASIDE = ".colorlib-"  # begins the names of files that are being written
+_LEFT = 600  # seconds without a change after which such a file is one that a killed process left
+
+
+def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePath]], list[str]]:
+    """Find pictures, and those in folders, with their paths below the folder; what is in `out` is none.
+
+    Returns
+    -------
+    pictures, notes
+        As for :func:`plan`, and sentences about what was passed over.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at one of the paths.
+    """
+    pictures, notes, real = [], [], Path(os.path.realpath(out))
+    for path in map(Path, arguments):
+        if not path.is_dir():
+            if not os.path.lexists(path):
+                raise FileNotFoundError(f"no picture or folder at {path}")
+            pictures.append((path, PurePath(path.name)))
+            continue
+        kept = [
+            [name for name in names if real not in Path(os.path.realpath(path / name)).parents]
+            for names in listing(path)
+        ]
+        pictures += [(path / name, PurePath(name)) for name in kept[0]]
+        if note := Listing(*kept).note():
+            notes.append(f"{path}: {note}")
+    return pictures, notes
+
+
+class Job(NamedTuple):
+    """A picture to color: its file, the page in it, and the files that its colorings go to."""
+
+    source: Path
+    page: int
+    targets: list[Path]
+
+
+@cache
+def endings() -> dict[str, str]:
+    """Endings of the files that :func:`save` can write, as ".jpg", and Pillow's names of their formats."""
+    Image.init()
+    known = Image.registered_extensions().items()
+    return {ending: kind for ending, kind in known if kind in FORMATS and kind in Image.SAVE}
+
+
+def plan(
+    pictures: Iterable[tuple[Path, PurePath]], out: Path, samples: int = 1, ending: str | None = None
+) -> list[Job]:
+    """Name the colorings of pictures, no two the same, even for file systems that ignore case.
+
+    NAME.jpg stays NAME.jpg; where a format can't hold color, the ending becomes .png. Further pages of a file
+    are NAME-page-2 and so on, samples NAME-1, NAME-2 and so on. A name that two pictures could get goes to
+    neither: they keep their old endings before the new ones, or get a hash of their paths where that is not
+    enough. So a name that one picture got in an earlier call isn't taken for another's.
+
+    Parameters
+    ----------
+    pictures : iterable of (Path, PurePath)
+        The files, and their paths below `out`.
+    out : Path
+        The folder of the results.
+    samples : int
+        How many colorings of each picture.
+    ending : str, optional
+        One of :func:`endings`, for all pictures.
+    """
+    wishes, claims = {}, defaultdict(set)
+    numbers = [""] if samples == 1 else [f"-{number}" for number in range(1, samples + 1)]
+    for source, name in pictures:
+        old = name.suffix if name.suffix.lower() in endings() else ".png"
+        count = 1
+        if Image.registered_extensions().get(name.suffix.lower()) in ("TIFF", "DCX"):
+            with suppress(OSError, ValueError, MemoryError):  # then it is named when its turn comes
+                count = pages(source)
+        rests = [
+            [f"{page}{number}{ending or old}" for number in numbers]
+            for page in ("", *(f"-page-{page}" for page in range(2, count + 1)))
+        ]
+        whole = os.path.abspath(source)
+        digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]
+        choices = [
+            [[name.with_name(_short(base, rest, digest)) for rest in page] for page in rests]
+            for base in (name.stem, name.name, f"{name.stem}-{digest}")
+        ]
+        wishes.setdefault(whole, (source, choices))
+        for path in {path for choice in choices for page in choice for path in page}:
+            claims[_key(path)].add(whole)
+            for folder in path.parents:
+                claims[_key(folder)].add("a folder")
+    jobs = []
+    for whole, (source, choices) in wishes.items():
+        free = (c for c in choices if all(claims[_key(path)] == {whole} for page in c for path in page))
+        for page, targets in enumerate(next(free, choices[-1]), 1):
+            jobs.append(Job(source, page, [out / target for target in targets]))
+    return jobs
+
+
+def check(jobs: Iterable[Job], replace: bool) -> None:
+    """Look at what is there before any work.
+
+    Raises
+    ------
+    ValueError
+        If a result would replace one of the pictures, by whatever name, or, without `replace`, any file.
+    """
+    sources, there = set(), []
+    for job in jobs:
+        with suppress(OSError):  # it is named when its turn comes
+            about = os.stat(job.source)
+            sources.add((about.st_dev, about.st_ino))
+    for target in (target for job in jobs for target in job.targets if os.path.lexists(target)):
+        with suppress(OSError):  # a link to nowhere
+            about = os.stat(target)
+            if (about.st_dev, about.st_ino) in sources:
+                raise ValueError(
+                    f"{target} would replace a picture that is to be colored; choose another --out"
+                )
+        there.append(target)
+    if there and not replace:
+        more = f", and {len(there) - 1} more" if len(there) > 1 else ""
+        raise ValueError(
+            f"{there[0]} is there already{more}; choose another --out, or --skip to do what is missing, or "
+            "--force to replace"
+        )
+
+
+def _short(base: str, rest: str, digest: str) -> str:
+    """A name that file systems take. A longer one is cut; the hash tells it from others."""
+    if len(os.fsencode(base + rest)) <= LONGEST:
+        return base + rest
+    room = LONGEST - len(os.fsencode(f"-{digest}{rest}"))
+    return f"{os.fsencode(base)[:room].decode(errors='ignore')}-{digest}{rest}"
+
+
+def _key(path: PurePath) -> str:
+    """What two paths have in common that may be the same file."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", str(path)).casefold())
+
+
+def save(rgb: Tensor, path: Path, about: Metadata | None = None, note: str = "") -> list[str]:
+    """Save a picture, with what its gray file says about it. The file is whole or not there at all.
+
+    Parameters
+    ----------
+    rgb : Tensor
+        sRGB in [0, 1], (3, H, W).
+    path : Path
+        A file whose ending is one of :func:`endings`. One that is there is replaced; its folder is made.
+    about : Metadata, optional
+        See :func:`colorlib.data.metadata.read_metadata`.
+    note : str
+        What made the picture, for the entry about software.
+
+    Returns
+    -------
+    list of str
+        What of the metadata the format can't hold.
+
+    Raises
+    ------
+    OSError
+        If it can't be written.
+    """
+    image = Image.fromarray((rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    ending = path.suffix.lower()
+    kind = endings()[ending]
+    options, lost = save_options(kind, about or Metadata({}), note, image.size)
+    basic = FORMATS[kind] | ({"no_jp2": True} if ending in (".j2k", ".jpc", ".j2c") else {})
+    # What is too long or odd for Pillow is found out with a small picture.
+    small = Image.new("RGB", (8, 8))
+    for name in list(options):
+        try:
+            _encoded(small, kind, basic | {name: options[name]})
+        except Exception:
+            lost.append({"exif": "EXIF", "pnginfo": "texts", "tiffinfo": "EXIF"}.get(name, name))
+            del options[name]
+    try:
+        content = _encoded(image, kind, basic | options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, content)
+    except MemoryError:
+        raise
+    except Exception as error:  # of the system, or of Pillow where a format has a limit
+        raise OSError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
+    return lost
+
+
+def _encoded(image: Image.Image, kind: str, options: dict) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file so that under its name there is never a part of it, even after a kill or a power cut.
+
+    It is written under a hidden name beside it, flushed to the disk and renamed.
+    """
+    aside = path.with_name(f"{_ASIDE}{secrets.token_hex(8)}.partial")
+    try:
+        with open(aside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the files that killed processes left as they wrote in a folder."""
+    for aside in folder.glob(f"{_ASIDE}*.partial"):
+        with suppress(OSError):
+            if time.time() - aside.stat().st_mtime > _LEFT:
+                aside.unlink()
