@@ -29,8 +29,8 @@ STEP = 100 / 255  # of lightness
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
-    folder.joinpath("made").write_text("\n".join(case.name for case in hostile.build(folder / "in")))
-    return folder / "in"
+    hostile.build(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -251,11 +251,6 @@ def test_every_bad_file_is_named_once_and_no_good_one(call, folder):
     for family in FAMILIES:
         for case in of(family, folder):
             if case.name.isascii() and case.name.isprintable():
-                lines = [
-                    line
-                    for line in said.splitlines()
-                    if f"{folder / case.name}" in line.replace(": ", " ") + " "
-                ]
                 lines = [line for line in said.splitlines() if case.name in line]
                 times = said.count(case.name)
                 allowed = {1} if case.pages is None else {0, 1} if case.warns or case.refusable else {0}
