@@ -219,6 +219,8 @@ def tiff_pages():
     linear = profile(b"GRAY", {b"kTRC": curve()})
     made = tiff(sheet(RAMP), sheet(RAMP, t34675=("u", linear)))
     yield good("tiff/a profile on page 2.tif", made, gray(RAMP), coded(gray(RAMP)))
+    made = tiff(sheet(RAMP, t34675=("u", linear)), sheet(RAMP), sheet(COLORS, 8, 2))
+    yield good("tiff/a profile on page 1.tif", made, coded(gray(RAMP)), gray(RAMP), color(COLORS))
     whole = np.kron(RAMP, np.ones((8, 8), int))
     small = RAMP[::2, ::2]
     reduced, old = {"t254": ("I", 1)}, {"t255": ("H", 2)}
