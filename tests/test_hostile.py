@@ -94,14 +94,16 @@ def test_bad_ones_are_named_once_in_a_sentence(family, folder, recwarn):
 
 @pytest.mark.filterwarnings("ignore:.*profile")
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_zip_file_gives_the_same(family, tmp_path):
+def test_a_zip_file_gives_the_same(family, folder, tmp_path):
     by_side = {}
-    for case in CASES:
-        plain = isinstance(case.data, bytes) and case.pages and not case.refusable
+    for case in of(family, folder):
+        name = case.name.encode("utf-8", "replace").decode()
+        # A backslash in a zip file is Windows' mark for a folder.
         if (
-            plain
-            and case.name.startswith(family)
-            and case.name.encode("utf-8", "replace").decode() == case.name
+            isinstance(case.data, bytes)
+            and case.pages
+            and not case.refusable
+            and name == case.name.replace("\\", "")
         ):
             by_side.setdefault(min(case.pages[0].shape), []).append(case)
     faults = []
@@ -244,8 +246,8 @@ def test_results_are_whole_and_have_names_of_their_own(call):
 def test_every_bad_file_is_named_once_and_no_good_one(call):
     done, _, before, _ = call
     said = done.stderr.decode("ascii")
-    assert done.returncode == 1 and "Traceback" not in said and ".py:" not in said, said
-    faults, passed_over = [], 0
+    assert done.returncode == 1 and "Traceback" not in said
+    faults, passed_over = [line for line in said.splitlines() if ".py:" in line], 0
     for case in CASES:
         if case.name in before and case.name.isascii() and case.name.isprintable():
             lines = [line for line in said.splitlines() if case.name in line]
