@@ -52,7 +52,8 @@ def _plain_warnings():
     before = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if Path(__file__).parent not in Path(filename).parents:
+        # A warning about a picture names the line that asked for it, which may be typer's.
+        if category is not UserWarning and Path(__file__).parent not in Path(filename).parents:
             return before(message, category, filename, lineno, file, line)
         _note(message)
 
