@@ -5,6 +5,7 @@ Each check gives its value back, numpy's numbers as Python's own. True and False
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # sRGB of the brightest display that there is stays below 8. Values from there to the largest of 16 bits are
 # 8 or 16 bits that nobody has divided. Beyond them lies what a broken computation leaves.
 BRIGHTEST, BITS = 16, 2**16
+MOST = 2**63 - 1  # torch's whole numbers end there
 
 
 def came(value) -> str:
@@ -30,7 +32,7 @@ def came(value) -> str:
 # Numbers and words.
 
 
-def whole(value, name: str, low: int | None = None, high: int | None = None, error=ValueError) -> int:
+def whole(value, name: str, low: int = -MOST, high: int = MOST, error=ValueError) -> int:
     """Give a whole number of `low` to `high`; another one raises `error`, anything else TypeError."""
     try:
         if isinstance(value, (bool, np.bool_)) or (isinstance(value, Tensor) and value.dtype == torch.bool):
@@ -38,8 +40,8 @@ def whole(value, name: str, low: int | None = None, high: int | None = None, err
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number; got {came(value)}") from None
-    if (low is not None and number < low) or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+    if not low <= number <= high:
+        wanted = f"at least {low}" if high == MOST and number < low else f"from {low} to {high}"
         raise error(f"{name} must be {wanted}; got {number}")
     return number
 
@@ -53,12 +55,16 @@ def number(value, name: str, interval: str = "(-inf, inf)") -> float:
     """Give a number of an interval, in which a round bracket leaves the end out."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {came(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan
     low, high = (float(end) for end in interval[1:-1].split(","))
-    above = low <= value if interval[0] == "[" else low < value
-    below = value <= high if interval[-1] == "]" else value < high
+    above = low <= number if interval[0] == "[" else low < number
+    below = number <= high if interval[-1] == "]" else number < high
     if not (above and below):  # NaN is neither
-        raise ValueError(f"{name} must be in {interval}; got {value!r}")
-    return float(value)
+        raise ValueError(f"{name} must be in {interval}; got {came(value)}")
+    return number
 
 
 def flag(value, name: str) -> bool:

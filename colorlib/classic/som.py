@@ -42,7 +42,8 @@ def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
     TypeError, ValueError
         For samples or neurons that are no finite floating-point rows of one length, or another ``k``.
     """
-    data, neurons = _check_data(data), _check_data(neurons, "neurons").to(data)
+    data = _check_data(data)
+    neurons = _check_data(neurons, "neurons").to(data)
     _check_features(data, neurons)
     return _nearest(data, neurons, whole(k, "k", 1, len(neurons)))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from colorlib._check import came, choice, choices, integers, listed, whole
+from colorlib._check import came, choice, choices, integers, listed, string, whole
 
 # What each of the ten says of a pixel at height y from the top and x from the left, both in [0, 1].
 _TEN = {
@@ -91,11 +91,10 @@ def segmentation(labels: Tensor, chosen: Iterable[int | str], names: Sequence[st
         For labels of another kind or shape, or a name that is not among the names.
     """
     labels = _labels(labels)
-    names = listed(names, "names")
-    several = isinstance(chosen, Iterable) and not isinstance(chosen, str)
+    names = [string(name, "each of the names") for name in listed(names, "names")]
     numbers = [
         names.index(choice(label, "chosen", names)) if isinstance(label, str) else whole(label, "chosen")
-        for label in (listed(chosen, "chosen") if several else [chosen])
+        for label in (listed(chosen, "chosen") if _several(chosen) else [chosen])
     ]
     wanted = torch.tensor(numbers, dtype=torch.int64, device=labels.device)
     return torch.isin(labels, wanted)[:, None].float()
@@ -153,10 +152,11 @@ def draw(
     if isinstance(seeds, Tensor):
         seeds = integers(seeds, "seeds", "(B,)").tolist()
     seeds = [whole(seed, "each of the seeds", 0, 2**63 - 1) for seed in listed(seeds, "seeds")]
-    if "segments" in kinds:
-        if labels is None:
-            raise ValueError("masks of the kind 'segments' need labels, such as the world's materials")
-        labels = _labels(labels, f"({len(seeds)}, {height}, {width})").cpu()
+    if labels is not None:
+        labels = _labels(labels, f"({len(seeds)}, {height}, {width})")
+        labels = labels.cpu() if "segments" in kinds else None
+    elif "segments" in kinds:
+        raise ValueError("masks of the kind 'segments' need labels, such as the world's materials; got none")
     y, x = _places(height, width)
     out = torch.empty(len(seeds), 1, height, width)
     for number, seed in enumerate(seeds):
@@ -266,10 +266,14 @@ def _pick(chance: torch.Generator, count: int) -> int:
 
 
 def _size(size) -> tuple[int, int]:
-    sides = listed(size, "size") if isinstance(size, (Iterable, str)) else [size, size]
+    sides = listed(size, "size") if _several(size) else [size, size]
     if len(sides) != 2:
         raise ValueError(f"size must be one or two whole numbers, height and width; got {came(size)}")
     return tuple(whole(side, "size", 1) for side in sides)
+
+
+def _several(value) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
 
 
 def _labels(labels: Tensor, *shapes: str) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorlib._check import choice, integers, listed, place, whole
+from colorlib._check import came, choice, integers, listed, place, whole
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
 
 from . import flowers, landscape
@@ -109,7 +109,13 @@ class Scene:
         """Scenes of a batch: an int gives one scene; a slice, a list or a tensor gives a batch."""
         if self.colors.dim() == 1:
             raise TypeError("one scene can't be indexed; a batch can")
-        return Scene(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        try:
+            if isinstance(index, (bool, tuple, type(None))):  # of a tensor they mean other dimensions
+                raise TypeError
+            return Scene(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            wanted = f"one of {len(self)} scenes, or several"
+            raise IndexError(f"index must be {wanted}; got {came(index)}") from None
 
     def __iter__(self):
         return (self[k] for k in range(len(self)))
@@ -280,7 +286,7 @@ class World:
         u = _uniforms(state, tables["color keys"])
         # The entry drawn is the number of steps of the cumulative distribution that u has passed.
         steps = tables["cumulative"].index_select(0, palette_of.clamp(min=0).reshape(-1))
-        steps = steps.view(*palette_of.shape, -1)
+        steps = steps.view(*palette_of.shape, steps.shape[1])
         return (u[..., None] >= steps).sum(-1).masked_fill(palette_of < 0, -1)
 
     # Paint.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import came, image, inside, whole
+from colorlib._check import came, finite, image, inside, seen, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
@@ -211,4 +211,7 @@ def asked(
     """Give the arguments of `chroma`, checked."""
     if not isinstance(generator, (torch.Generator, type(None))):
         raise TypeError(f"generator must be a torch.Generator or None; got {came(generator)}")
-    return fitting(lightness, model), whole(samples, "samples", 1)
+    lightness = fitting(lightness, model)
+    if seen(lightness):
+        finite(lightness, "lightness")
+    return lightness, whole(samples, "samples", 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from colorlib._check import choice, floating, inside, number, wholes
+from colorlib._check import MOST, choice, floating, inside, integers, number, wholes
 from colorlib.data.masks import check_kinds, draw
 from colorlib.models.base import Colorizer, asked, check_gray, fitting, true_rgb
 from colorlib.models.blocks import ImageDiscriminator, UNet, start_normal
@@ -174,8 +174,11 @@ class MaskedGAN(Colorizer):
             return _fitting(batch["mask"], rgb)
         if "seed" not in batch:
             raise ValueError(f"batch must have 'seed' or 'mask' beside 'rgb'; it has {', '.join(batch)}")
-        drawn = draw(batch["seed"], tuple(rgb.shape[-2:]), self.masks, batch.get("material"))
-        return drawn.to(rgb)
+        seeds = inside(integers(batch["seed"], "seed", f"({len(rgb)},)"), "seed", 0, MOST)
+        size, labels = rgb.shape[-2:], None
+        if "material" in batch:
+            labels = integers(batch["material"], "material", str((len(rgb), *size)))
+        return draw(seeds, tuple(size), self.masks, labels).to(rgb)
 
     def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.

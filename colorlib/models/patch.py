@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import choice, finite, floating, image, wholes
+from colorlib._check import choice, finite, floating, image, seen, wholes
 from colorlib.classic import nearest
 from colorlib.color import rgb_to_lab
 from colorlib.models.base import Colorizer, asked, fitting, true_rgb
@@ -69,6 +69,8 @@ class PatchMLP(Colorizer):
     def labels(self, rgb: Tensor) -> Tensor:
         """Class of every pixel, the neuron nearest to its ab: RGB (B, 3, H, W) to int64 (B, H, W)."""
         ab = rgb_to_lab(image(rgb, 3, "rgb", batch=True))[:, 1:].movedim(1, -1)
+        if seen(ab):
+            finite(ab, "rgb")
         return nearest(ab.reshape(-1, 2).to(self.neurons), self.neurons).reshape(ab.shape[:-1])
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
