@@ -17,6 +17,8 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
 
+from colorlib._check import came
+
 from . import checkpoints, metrics
 from .batches import Batches, Data
 from .checkpoints import Checkpoint, Damaged, TrainingError
@@ -94,9 +96,9 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch Module; got {type(model).__name__}")
     if not isinstance(recipe, Recipe):
-        raise TypeError(f"recipe must be a Recipe, see colorlib.training.recipes; got {recipe!r}")
+        raise TypeError(f"recipe must be a Recipe, see colorlib.training.recipes; got {came(recipe)}")
     if isinstance(data, type) or not callable(getattr(data, "batch", None)):
-        raise TypeError(f"data must have a method batch(indices, device); got {data!r:.200}")
+        raise TypeError(f"data must have a method batch(indices, device); got {came(data)}")
     directory = checkpoints.folder(directory)
     state = PartialState()
     run = Run(_lay_out(model.to(state.device), torch.channels_last), data, recipe, state)

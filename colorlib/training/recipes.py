@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 from dataclasses import dataclass, field, replace
+
+from colorlib._check import came, choice, flag, number, whole
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "one-cycle")
 PRECISIONS = ("float32", "bfloat16", "float16")
+_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulation": 1,
+    "crop": 1,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "size": 1,
+}
+_LEAST |= {"warmup": 0, "seed": 0}
+_INTERVALS = {"learning_rate": "(0, inf)", "weight_decay": "[0, inf)", "clip": "(0, inf)", "ema": "[0, 1)"}
+_INTERVALS |= {"colorful": "[0, inf)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,49 +102,35 @@ class Recipe:
     settings: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("steps", "batch", "accumulation", "checkpoint_every", "log_every", "size"):
-            self._set(name, _whole(name, getattr(self, name), 1))
-        for name in ("warmup", "seed"):
-            self._set(name, _whole(name, getattr(self, name), 0))
-        if self.crop is not None:
-            self._set("crop", _whole("crop", self.crop, 1))
-        for name in ("learning_rate", "weight_decay", "clip", "ema", "colorful"):
-            if getattr(self, name) is not None or name not in ("clip", "ema"):
-                self._set(name, _number(name, getattr(self, name)))
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be two numbers; got {self.betas!r}")
-        self._set("betas", tuple(_number("betas", beta) for beta in self.betas))
-        if not isinstance(self.settings, dict):
-            raise TypeError(f"settings must be a dict; got {self.settings!r}")
+        for name, value in vars(self).copy().items():
+            if value is None and name in ("crop", "clip", "ema"):
+                continue
+            if name in _LEAST:
+                value = whole(value, name, _LEAST[name])
+            elif name in _INTERVALS:
+                value = number(value, name, _INTERVALS[name])
+            elif name in _CHOICES:
+                value = choice(value, name, _CHOICES[name])
+            elif name == "flip":
+                value = flag(value, name)
+            elif name == "betas":
+                if not isinstance(value, (tuple, list)) or len(value) != 2:
+                    raise TypeError(f"betas must be two numbers; got {came(value)}")
+                value = tuple(number(beta, name, "[0, 1)") for beta in value)
+            object.__setattr__(self, name, value)  # how a frozen dataclass sets its own field
         try:
+            if not isinstance(self.settings, dict):
+                raise TypeError("it is no dict")
             json.dumps(self.settings)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"settings must fit into JSON: {error}; got {self.settings!r:.200}") from error
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
-        if not isinstance(self.flip, bool):
-            raise TypeError(f"flip must be True or False; got {self.flip!r}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate}")
-        for name in ("weight_decay", "colorful"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more; got {getattr(self, name)}")
-        if self.clip is not None and self.clip <= 0:
-            raise ValueError(f"clip must be above 0, or None; got {self.clip}")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be in [0, 1), or None; got {self.ema}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must be in [0, 1); got {self.betas}")
+            got = came(self.settings)
+            raise TypeError(f"settings must be a dict that fits into JSON: {error}; got {got}") from error
         if self.warmup >= self.steps:
             raise ValueError(f"warmup must be below steps, {self.steps}; got {self.warmup}")
         if self.schedule == "one-cycle" and self.warmup == 0:
             raise ValueError("a one-cycle schedule needs a warmup of at least 1 step; got 0")
         if self.batch % self.accumulation:
             raise ValueError(f"accumulation must divide batch, {self.batch}; got {self.accumulation}")
-
-    def _set(self, name: str, value) -> None:
-        object.__setattr__(self, name, value)  # how a frozen dataclass sets its own field
 
     def rate(self, step: int) -> float:
         """Give the learning rate of a step, counted from 0.
@@ -144,8 +144,7 @@ class Recipe:
         Sources: Loshchilov, Hutter, "SGDR", ICLR 2017, section 3 (cosine); Smith, Topin, "Super-Convergence",
         2018 (one-cycle; the cosine shape and the two fractions are those of PyTorch's OneCycleLR).
         """
-        if _whole("step", step, 0) >= self.steps:
-            raise ValueError(f"step must be below steps, {self.steps}; got {step}")
+        step = whole(step, "step", 0, self.steps - 1)
         # A function of the step alone, unlike torch's schedulers: there is no state to save and to restore.
         rising = step < self.warmup
         done = step / self.warmup if rising else (step - self.warmup) / (self.steps - self.warmup)
@@ -156,24 +155,6 @@ class Recipe:
         if rising:
             return self.learning_rate * (step + 1) / (self.warmup + 1)
         return self.learning_rate * (1 - wave if self.schedule == "cosine" else 1.0)
-
-
-def _whole(name: str, value, low: int) -> int:
-    """Take a whole number of Python's or numpy's, and give Python's."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number; got {value!r}")
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}; got {value}")
-    return int(value)
-
-
-def _number(name: str, value) -> int | float:
-    """Take a number of Python's or numpy's, and give Python's."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number; got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite; got {value}")
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 # Each model's recipes. "quick": two CPU cores and the world, about a minute. "world": the world, for as long
