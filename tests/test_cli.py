@@ -8,7 +8,6 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -97,7 +96,8 @@ def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
     def refused(*arguments, **settings):
         raise urllib.error.URLError("no route to host")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refused)
+    # Where torchvision looks it up: it has taken the name from torch.hub as it was imported.
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
     for model, kinds in recipes.names().items():
         downloads = {kind for kind in kinds if recipes.get(model, kind).settings.get("pretrained")}
         for kind in downloads:
