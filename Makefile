@@ -3,17 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := book,test
 
-.PHONY: help book test lab bench weights links lint clean
+.PHONY: help book test lowest lab bench weights links lint clean
 
 help:
 	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
 	@echo "make test    set up .venv, run all tests: the library's, the chapters', the built book's"
+	@echo "make lowest  test the library with the oldest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
 	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours, and some minutes of a GPU"
 	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
 	@echo "make lint    check style and the library's import contract"
-	@echo "make clean   remove what make book built (not .venv)"
+	@echo "make clean   remove what make book and make lowest built (not .venv)"
 
 # The stamp is newer than pyproject.toml exactly when everything that it names is installed.
 .venv/.installed: pyproject.toml
@@ -31,6 +32,12 @@ book: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pytest tests --ignore tests/test_book.py --ignore tests/test_project.py
 
 lab: .venv/.installed-lab
 	$(BIN)/jupyter lab chapters
@@ -66,4 +73,4 @@ lint: .venv/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf _build
+	rm -rf _build .venv-lowest

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import unicodedata
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +53,8 @@ def _plain_warnings():
     before = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if Path(__file__).parent not in Path(filename).parents:
+        # A warning about a picture names the line that asked for it, which may be typer's.
+        if category is not UserWarning and Path(__file__).parent not in Path(filename).parents:
             return before(message, category, filename, lineno, file, line)
         _note(message)
 
@@ -106,7 +108,7 @@ def train(
         str | None,
         typer.Option(
             help="Start from these trained weights, to adapt them to your data: as for colorize --model. "
-            "Their settings count, and not the recipe's; but a PixColor grows where the recipe's is larger."
+            "Their settings count, and not the recipe's."
         ),
     ] = None,
     out: Annotated[
@@ -133,6 +135,7 @@ def train(
     On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
     """
     from colorlib import zoo
+    from colorlib.models.regression import DownloadError
     from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
 
     try:
@@ -156,23 +159,32 @@ def train(
         built = zoo.build(model, pictures, settings.settings, settings.seed, start)
         built.side = settings.size
         before = checkpoints.listed(out) if out.is_dir() else []
-        earlier = []
-        if start is not None:
-            with suppress(FileNotFoundError):  # a run's folder without its metrics
-                earlier = history(start) if Path(start).is_dir() else zoo.history(start)
         fit(built, pictures, settings, out)
+    except DownloadError as error:
+        others = [
+            name for name in recipes.names()[model] if not recipes.get(model, name).settings.get("pretrained")
+        ]
+        advice = f"connect to the network, or take a recipe without a download: {', '.join(others)}"
+        raise _Failure(f"{error.reason}; {advice}") from None
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:
         raise _Failure(error) from None
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes, the first one reports
-    curve = out / "learning_curve.png"
-    learning_curve(out).savefig(curve)
+    curve, lines = out / "learning_curve.png", []
     newest = checkpoints.listed(out)[0]
     done = "It was trained already" if newest in before else "Trained"
-    print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    try:
+        lines, image = history(out), io.BytesIO()
+        learning_curve(out).savefig(image)
+        checkpoints.write_whole(curve, image.getvalue())
+        print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    except Exception as error:  # whatever it is, the weights are there and are not to be lost for it
+        reason = getattr(error, "strerror", None) or error
+        print(f"{done}. {newest} has the weights.")
+        _note(f"{curve} is not written: {reason}")
     if weights is not None:
         try:
-            zoo.save(built, weights, history(out), earlier)
+            zoo.save(built, weights, lines)
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import urllib.error
 import zipfile
 
 import numpy as np
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from colorlib import zoo
 from colorlib.cli import app
 from colorlib.data import Folder, World
-from colorlib.training import history, recipes
+from colorlib.training import recipes
 
 
 def run(*arguments):
@@ -75,25 +76,37 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     assert result.exit_code == 0 and "left gray" in result.output, result.output
 
 
-def test_weights_that_started_from_others_keep_both_curves(short, tmp_path, monkeypatch):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    assert run("train", "patch", "--out", tmp_path / "a", "--weights", first).exit_code == 0
-    for start, name in ((first, "b"), (tmp_path / "a", "c")):  # from a file, and from a run's folder
-        result = run("train", "patch", "--out", tmp_path / name, "--start", start, "--weights", second)
-        assert result.exit_code == 0, result.output
-        own = history(tmp_path / name)
-        before, after = zoo.history(first), zoo.history(second)
-        assert before[-1]["step"] == 4 and after[: len(before)] == before
-        assert [line["step"] for line in after[len(before) :]] == [4 + line["step"] for line in own]
-        assert after[-1]["loss"]["model"] == pytest.approx(own[-1]["loss"]["model"], rel=1e-3)
-    (tmp_path / "a" / "metrics.jsonl").unlink()  # its weights are still there to start from
-    result = run("train", "patch", "--out", tmp_path / "d", "--start", tmp_path / "a", "--weights", second)
-    assert result.exit_code == 0 and len(zoo.history(second)) == len(own), result.output
-    saved = first.read_bytes()
-    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)  # as if the first weights came with the library
-    for start in (first, "first"):
-        result = run("train", "patch", "--out", tmp_path / "e", "--start", start, "--weights", first)
-        assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
+def test_a_curve_that_cannot_be_drawn_costs_nothing_else(short, tmp_path):
+    out, weights = tmp_path / "run", tmp_path / "w.safetensors"
+    assert run("train", "patch", "--out", out).exit_code == 0
+    (out / "metrics.jsonl").unlink()
+    (out / "learning_curve.png").unlink()
+    for reason in ("no metrics.jsonl in ", "Is a directory"):
+        if reason == "Is a directory":  # or the disk is full, or may only be read
+            (out / "metrics.jsonl").write_text('{"step": 4, "loss": {"model": 1.0}}\n')
+            (out / "learning_curve.png").mkdir()
+        result = run("train", "patch", "--out", out, "--weights", weights)
+        assert result.exit_code == 0 and "It was trained already" in result.output, result.output
+        assert f"{out}/learning_curve.png is not written: {reason}" in result.output
+        assert zoo.load(weights) and not list(out.glob("*.partial"))
+        weights.unlink()
+
+
+def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
+    def refused(*arguments, **settings):
+        raise urllib.error.URLError("no route to host")
+
+    # Where torchvision looks it up: it has taken the name from torch.hub as it was imported.
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
+    for model, kinds in recipes.names().items():
+        downloads = {kind for kind in kinds if recipes.get(model, kind).settings.get("pretrained")}
+        for kind in downloads:
+            result = run("train", model, "--recipe", kind, "--out", tmp_path / "run")
+            assert result.exit_code == 1 and "cannot be downloaded (<urlopen error no route" in result.output
+            assert "pretrained" not in result.output and result.output.count("\n") == 1
+            advised = result.output.split("without a download: ")[1].strip().split(", ")
+            assert set(advised) == set(kinds) - downloads and advised
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_is_data(short, tmp_path):

@@ -17,6 +17,7 @@ from colorlib import cli, zoo
 from colorlib.cli import app
 from colorlib.color import rgb_to_lab
 from colorlib.data import World, read
+from colorlib.data.saving import endings
 from colorlib.models import CIC, PixColor
 
 
@@ -329,6 +330,8 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(weights, tmp_pa
 
 @pytest.mark.parametrize("ending, bound", [("png", 0.6), ("tif", 0.6), ("jpg", 3), ("avif", 3), ("webp", 3)])
 def test_the_lightness_of_the_picture_is_kept(ending, bound, weights, tmp_path):
+    if f".{ending}" not in endings():
+        pytest.skip("the installed Pillow can't write it")
     picture = tmp_path / f"a.{ending}"
     Image.fromarray(landscape()).save(picture, **({"quality": 95} if bound > 1 else {}))
     assert run(picture, "--model", weights, "--out", tmp_path / "o").exit_code == 0

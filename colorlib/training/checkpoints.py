@@ -8,9 +8,11 @@ system, so a process killed at any moment leaves no half-written checkpoint behi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
+import stat
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -21,14 +23,19 @@ from safetensors.torch import load, save
 from torch import Tensor, uint8
 
 KEPT = 2  # how many checkpoints stay: the newest, and one more in case the newest is damaged
-FORMAT = "colorlib checkpoint 2"
-_FIRST_FORMAT = "colorlib checkpoint 1"  # its checksum leaves types and shapes out
-_NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+VERSION = 2
+FORMAT = f"colorlib checkpoint {VERSION}"
+_FORMAT = re.compile(r"colorlib checkpoint ([1-9][0-9]*)")
+_NAME = re.compile(r"checkpoint-([0-9]+)\.safetensors")
 _PARTIAL = ".partial"
 
 
 class TrainingError(RuntimeError):
     """A run that can't go on; the message says why, and what is kept."""
+
+
+class Damaged(ValueError):
+    """A file that could be read, and whose content is wrong; the message says how."""
 
 
 @dataclass
@@ -38,6 +45,15 @@ class Checkpoint:
     step: int
     tensors: dict[str, Tensor]
     facts: dict
+
+
+def folder(directory) -> Path:
+    """Give the name of a run's directory as a Path; an empty one would be the current directory."""
+    if not isinstance(directory, (str, os.PathLike)):
+        raise TypeError(f"directory must be a str or a Path; got {directory!r}")
+    if not str(directory):
+        raise ValueError("directory must be the name of a directory; got an empty text")
+    return Path(directory)
 
 
 def write(directory: Path, checkpoint: Checkpoint) -> Path:
@@ -50,14 +66,13 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
     """
     path = directory / f"checkpoint-{checkpoint.step:08d}.safetensors"
     facts = json.dumps({"step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
-    metadata = {"format": FORMAT, "facts": facts, "checksum": checksum(facts, checkpoint.tensors)}
+    metadata = {"format": FORMAT, "facts": facts, "checksum": checksum(FORMAT + facts, checkpoint.tensors)}
     try:
         write_whole(path, save(checkpoint.tensors, metadata))
     except OSError as error:
-        kept = ", ".join(p.name for p in listed(directory)) or "none"
         raise TrainingError(
             f"the checkpoint of step {checkpoint.step} could not be written to {directory}: "
-            f"{error.strerror or error}. Training stops; checkpoints kept: {kept}. "
+            f"{error.strerror or error}. Training stops; checkpoints kept: {kept(directory)}. "
             "Make room and run it again to go on from there."
         ) from error
     _remove_old(directory)
@@ -65,7 +80,13 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, flush it to the disk, and rename it: it is whole or is not there."""
+    """Write a file that, whatever happens, is there whole or as it was before.
+
+    Raises
+    ------
+    OSError
+        If it can't be written; no part of it is left behind.
+    """
     partial = path.with_name(path.name + _PARTIAL)
     try:
         with open(partial, "wb") as file:
@@ -73,134 +94,187 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # on the disk before its name is: a power cut must not swap the two
         os.replace(partial, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
-    _sync_directory(path.parent)
+    # The new name too has to reach the disk. Some file systems, among them Drive's, can't do it: then the
+    # rename is safe from a killed process, though not from a power cut.
+    with contextlib.suppress(OSError):
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def newest(directory: Path, mend: bool = True) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole; None where there is none at all.
+def newest(directory: Path) -> Checkpoint | None:
+    """Read the newest checkpoint that is whole; None where there is none at all. Nothing is changed.
 
-    A file that is torn, altered or not a checkpoint is passed over with a warning that names it, and the one
-    before is read. Where `mend` allows it, the damaged one is renamed to ``*.damaged``, and what a killed
-    process left is removed; otherwise the directory stays as it is.
+    One that is torn, altered or another file is passed over, with a warning that names it.
 
     Raises
     ------
-    TrainingError
-        If a file can't be read at the moment, or none of those there is whole. Nothing is changed then.
+    OSError
+        If a file can't be read now: it may be whole.
+    Damaged
+        If there are checkpoints and none is whole.
+    ValueError
+        If a later version of this library wrote one.
     """
-    damaged: list[tuple[Path, Exception]] = []
-    for path in listed(directory):
-        try:
-            checkpoint = _read(path)
-            break
-        except FileNotFoundError:
-            continue  # a run that goes on beside us has just removed it
-        except OSError as error:
-            # A drive that is away, or too many open files: that says nothing about what the file holds.
-            raise TrainingError(
-                f"{path} could not be read: {error.strerror or error}. Nothing was changed; try again."
-            ) from error
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            damaged.append((path, error))
-    else:
-        if damaged:
-            names = "; ".join(f"{path.name}: {error}" for path, error in damaged)
-            raise TrainingError(
-                f"{directory} has no whole checkpoint ({names}). Nothing was changed: to begin anew, remove "
-                "them or give another directory."
-            )
-        checkpoint = None
-    for path, error in damaged:
-        now = f"; it is now named {set_aside(path).name}" if mend else ""
-        warnings.warn(
-            f"{path} is not a whole checkpoint ({error}){now}; the one before it is used", stacklevel=3
-        )
-    if mend:
-        for leftover in directory.glob(f"checkpoint-*{_PARTIAL}"):
-            leftover.unlink(missing_ok=True)  # from a process that was killed as it wrote
-        _remove_old(directory)  # what a process left that was killed between renaming and removing
-    return checkpoint
+    for _ in range(5):
+        damaged: dict[Path, Damaged] = {}
+        for path in listed(directory):
+            try:
+                checkpoint = whole(path)
+            except Damaged as error:
+                damaged[path] = error
+            except FileNotFoundError as error:  # a run that goes on has removed it meanwhile: look again
+                missing = error
+                break
+            except OSError as error:
+                raise OSError(
+                    f"{path} could not be read now: {error.strerror or error}; try again"
+                ) from error
+            else:
+                for wrong, error in damaged.items():
+                    message = f"{wrong} is not a whole checkpoint ({error}); {path.name} is used in its place"
+                    warnings.warn(message, stacklevel=3)
+                return checkpoint
+        else:
+            if damaged:
+                reasons = "; ".join(f"{path.name}: {error}" for path, error in damaged.items())
+                raise Damaged(f"{directory} holds no whole checkpoint ({reasons})")
+            return None
+    raise missing
 
 
 def listed(directory: Path) -> list[Path]:
     """List the files in the directory that are named as checkpoints, the newest first."""
-    found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]), reverse=True)
+    return sorted(
+        (path for path in directory.iterdir() if _NAME.fullmatch(path.name)), key=_step, reverse=True
+    )
+
+
+def kept(directory: Path) -> str:
+    """Name the checkpoints in the directory, for a message."""
+    with contextlib.suppress(OSError):
+        return ", ".join(path.name for path in listed(directory)) or "none"
+    return "unknown, for the directory can't be listed"
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file to ``*.damaged``, with a number where that name is taken."""
-    aside, count = path.with_name(path.name + ".damaged"), 1
-    while aside.exists():
+    """Rename a file to the name that :func:`aside` gives."""
+    new = aside(path)
+    os.replace(path, new)
+    return new
+
+
+def aside(path: Path) -> Path:
+    """Give the file's name with ``.damaged``, and with a number where that name is taken."""
+    new, count = path.with_name(path.name + ".damaged"), 1
+    while new.exists():
         count += 1
-        aside = path.with_name(f"{path.name}.{count}.damaged")
-    os.replace(path, aside)
-    return aside
+        new = path.with_name(f"{path.name}.{count}.damaged")
+    return new
 
 
-def _remove_old(directory: Path) -> None:
-    for old in listed(directory)[KEPT:]:
-        with contextlib.suppress(OSError):
-            old.unlink()
-
-
-def _read(path: Path) -> Checkpoint:
-    metadata, tensors = parse(path.read_bytes())
-    if metadata.get("format") not in (FORMAT, _FIRST_FORMAT):
-        newer = metadata.get("format", "").startswith("colorlib checkpoint ")
-        raise ValueError(f"a newer version wrote it: {metadata['format']}" if newer else "it is another file")
-    text = metadata.get("facts", "")
-    if metadata.get("checksum") != checksum(text, tensors, shapes=metadata["format"] == FORMAT):
-        raise ValueError("its checksum is wrong")
-    facts = json.loads(text)
-    step = facts.pop("step")
-    if int(_NAME.fullmatch(path.name)[1]) != step:
-        raise ValueError(f"it holds step {step}")
-    return Checkpoint(step, tensors, facts)
-
-
-def parse(content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file that was read whole.
+def mend(directory: Path, step: int) -> None:
+    """Rename what is damaged, all that is named as a checkpoint after `step`, and remove leftovers.
 
     Raises
     ------
-    SafetensorError, ValueError
-        If it is none, or not whole: the format's head states the file's size.
+    OSError
+        If a file can't be renamed.
     """
-    tensors = load(content)
-    # A head of JSON, its length before it in eight bytes.
-    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return head.get("__metadata__", {}), tensors
+    for path in listed(directory):
+        if _step(path) > step:
+            warnings.warn(f"{path} is now named {set_aside(path).name}", stacklevel=4)
+    _remove_old(directory)
+
+
+def _remove_old(directory: Path) -> None:
+    """Remove old checkpoints, and what a process left that was killed as it wrote."""
+    with contextlib.suppress(OSError):
+        partial = [directory.glob(name + _PARTIAL) for name in ("checkpoint-*", "metrics.jsonl")]
+        for old in itertools.chain(listed(directory)[KEPT:], *partial):
+            old.unlink()
+
+
+def _step(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name)[1])
+
+
+def whole(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read now.
+    Damaged
+        If it is not as this trainer wrote it; the message leaves the path to the caller.
+    ValueError
+        If a later version of this library wrote it.
+    """
+    metadata, tensors = read(path)
+    version = _FORMAT.fullmatch(metadata.get("format", ""))
+    if not version:
+        raise Damaged("it was not written by this trainer")
+    facts = metadata.get("facts", "")
+    # Format 1's checksum leaves out the format itself and the types and shapes of the tensors.
+    ours = (
+        checksum(facts, tensors, shapes=False) if int(version[1]) == 1 else checksum(FORMAT + facts, tensors)
+    )
+    if int(version[1]) > VERSION and metadata.get("checksum") != ours:
+        raise ValueError(f"{path} is a {version[0]}, which a later version of this library wrote; update it")
+    if metadata.get("checksum") != ours or int(version[1]) > VERSION:
+        raise Damaged("its checksum is wrong")
+    try:
+        facts = json.loads(facts)
+        step = facts.pop("step")
+    except (AttributeError, KeyError, ValueError) as error:
+        raise Damaged(f"it doesn't say its step: {error}") from error
+    if _NAME.fullmatch(path.name) and _step(path) != step:
+        raise Damaged(f"it holds step {step}")
+    return Checkpoint(step, tensors, facts)
+
+
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the metadata and the tensors of a safetensors file.
+
+    Raises
+    ------
+    OSError
+        If it can't be read now, which says nothing about what it holds.
+    Damaged
+        If it holds anything else, or a part only.
+    """
+    # In one piece and then parsed: safe_open says "no such file" of too many open files, too.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Damaged("it is not a regular file")
+    content = path.read_bytes()
+    try:
+        tensors = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__")
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise Damaged(f"it is not a whole safetensors file: {error}") from error
+    return metadata or {}, tensors
 
 
 def checksum(text: str, tensors: dict[str, Tensor], shapes: bool = True) -> str:
-    """A number of a text and of tensors, with their names and, unless told otherwise, types and shapes.
+    """Give eight hexadecimal digits that depend on a text and on the tensors' names, types, shapes and bytes.
 
-    The format itself notices a file cut short, but not a flipped bit.
+    The format itself notices a file cut short, but not a flipped bit. Without `shapes`, types and shapes are
+    left out, as in the first format of checkpoints.
     """
     total = zlib.crc32(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        total = zlib.crc32(
-            f"{name} {tensor.dtype} {list(tensor.shape)}".encode() if shapes else name.encode(), total
-        )
+        head = f"{name} {tensor.dtype} {list(tensor.shape)}" if shapes else name
+        total = zlib.crc32(head.encode(), total)
         # As bytes: numpy has no bfloat16. A tensor without dimensions can't be viewed so: give it one.
         flat = tensor.reshape(-1)
         if len(flat):
             total = zlib.crc32(flat.view(dtype=uint8).numpy(), total)
     return f"{total:08x}"
-
-
-def _sync_directory(directory: Path) -> None:
-    # The new name too has to reach the disk. Some file systems, among them Drive's, can't do it: then the
-    # rename is safe from a killed process, though not from a power cut.
-    with contextlib.suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

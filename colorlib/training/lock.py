@@ -15,9 +15,13 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+try:
     import msvcrt
+except ImportError:
+    msvcrt = None
 
 FILE = "run.lock"
+_FAR = 2**30  # Windows lets no other process read a byte that is locked, so none that is written is
 _GUARD = threading.Lock()
 _HELD: set[tuple[int, Path]] = set()  # a process may take its own lock twice: what this one holds
 
@@ -46,10 +50,13 @@ def locked(directory: Path):
             with contextlib.suppress(OSError):  # a full disk: who holds it is told for comfort only
                 os.truncate(file.fileno(), 0)
                 os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
-            yield
-            if fcntl is None:  # closing alone may free it late there
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+            try:
+                yield
+            finally:
+                if fcntl is None and msvcrt is not None:  # closing alone may free it late there
+                    with contextlib.suppress(OSError):
+                        os.lseek(file.fileno(), _FAR, os.SEEK_SET)
+                        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
     finally:
         with _GUARD:
             _HELD.discard(key)
@@ -67,17 +74,17 @@ def _take(file, directory: Path) -> None:
         if fcntl is not None:
             # A record lock: a child, such as a worker that loads pictures, doesn't inherit it.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            file.seek(0)
+        elif msvcrt is not None:
+            os.lseek(file.fileno(), _FAR, os.SEEK_SET)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             return  # no locks on this file system
         file.seek(0)
-        with contextlib.suppress(OSError):  # a locked file can't be read on Windows
+        holder = ""
+        with contextlib.suppress(OSError, ValueError):  # told for comfort only
             holder = file.read().strip()
-            raise _taken(directory, holder or "another process") from None
-        raise _taken(directory, "another process") from None
+        raise _taken(directory, holder or "another process") from None
 
 
 def _taken(directory: Path, holder: str) -> TrainingError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import warnings
@@ -27,50 +26,25 @@ def history(directory) -> list[dict]:
     directory : str or Path
         The one that :func:`fit` was given.
 
+    A line that can't be read is left out, with a warning.
+
     Raises
     ------
     FileNotFoundError
         If it holds no metrics.
+    OSError
+        If they can't be read now.
     """
-    lines, lost = _read(Path(directory))
-    if lost:
-        warnings.warn(
-            f"{lost} lines of {Path(directory) / FILE} can't be read and are left out", stacklevel=2
-        )
+    path = checkpoints.folder(directory) / FILE
+    try:
+        lines, damaged = _parsed(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no {FILE} in {directory}: no run has logged there yet") from None
+    except OSError as error:
+        raise OSError(f"{path} can't be read: {error.strerror or error}") from error
+    if damaged:
+        warnings.warn(f"{path} is damaged in {_named(damaged)}; what can't be read is left out", stacklevel=2)
     return lines
-
-
-def _read(directory: Path) -> tuple[list[dict], int]:
-    """The lines that are whole, and how many others there are, but for the half one that a kill leaves."""
-    path = directory / FILE
-    if not path.exists():
-        raise FileNotFoundError(f"no {FILE} in {directory}: no run has logged there yet")
-    texts = path.read_bytes().split(b"\n")
-    lines = [_parsed(text) for text in texts[:-1]]
-    whole = [line for line in lines if line is not None]
-    lost = len(lines) - len(whole)
-    last = _parsed(texts[-1])
-    return (whole if last is None else [*whole, last]), lost
-
-
-def _parsed(text: bytes) -> dict | None:
-    """A line as it was logged; None for anything else."""
-
-    def numbers(value) -> bool:
-        kinds = (int, float, type(None))
-        return isinstance(value, dict) and all(isinstance(number, kinds) for number in value.values())
-
-    with contextlib.suppress(ValueError, RecursionError):
-        line = json.loads(text.decode())
-        if (
-            isinstance(line, dict)
-            and type(line.get("step")) is int
-            and line["step"] >= 0
-            and all(numbers(line.get(name, {})) for name in ("loss", "gradient", "figures"))
-            and all(isinstance(line.get(name, 0.0), (int, float)) for name in ("rate", "seconds"))
-        ):
-            return line
-    return None
 
 
 def learning_curve(directory):
@@ -118,7 +92,7 @@ def append(directory: Path, line: dict) -> None:
     """Add one line to the metrics."""
     path = directory / FILE
     try:
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         raise TrainingError(
@@ -128,20 +102,73 @@ def append(directory: Path, line: dict) -> None:
 
 
 def rewind(directory: Path, step: int, anew: bool) -> None:
-    """Drop the lines after `step`, which will be written again.
+    """Drop the lines after `step`, which will be written again, and half a line at the end.
 
-    With `anew` there was no checkpoint to go on from: a file of metrics is then another run's and set aside.
+    Where there are damaged lines, the file as it was is kept under another name. With `anew` there was no
+    checkpoint to go on from: the file is then another run's, and all of it is set aside.
+
+    Raises
+    ------
+    TrainingError
+        If the file can't be read or written now; it is then as it was.
     """
     path = directory / FILE
     try:
-        if not path.exists():
-            return
         if anew:
-            checkpoints.set_aside(path)
+            aside = checkpoints.set_aside(path)
+            warnings.warn(f"{path} was another run's; it is now named {aside.name}", stacklevel=4)
             return
-        lines = [json.dumps(line) + "\n" for line in history(directory) if line["step"] <= step]
-        checkpoints.write_whole(path, "".join(lines).encode())
+        content = path.read_bytes()
+        lines, damaged = _parsed(content)
+        if damaged:
+            aside = checkpoints.aside(path)
+            checkpoints.write_whole(aside, content)
+            warnings.warn(
+                f"{path} was damaged in {_named(damaged)}; {aside.name} has it as it was", stacklevel=4
+            )
+        kept = "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step).encode()
+        if kept != content:
+            checkpoints.write_whole(path, kept)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise TrainingError(
-            f"{path} could not be rewritten: {error.strerror or error}. Try again."
+            f"the metrics in {path} could not be read or written: {error.strerror or error}. They are as "
+            "they were; run it again once they can."
         ) from error
+
+
+def _parsed(content: bytes) -> tuple[list[dict], list[int]]:
+    """Give the lines that are whole, and the numbers of those that are damaged."""
+    lines, damaged = [], []
+    texts = content.split(b"\n")
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text.decode())
+            whole = _is_line(line)
+        except (ValueError, OverflowError, RecursionError):
+            whole = False
+        if whole:
+            lines.append(line)
+        elif number < len(texts):  # a process killed as it wrote leaves half a line at the end: no damage
+            damaged.append(number)
+    return lines, damaged
+
+
+def _is_line(line) -> bool:
+    """Whether it has a step and a loss, and nothing that is of another kind than `history` says."""
+
+    def number(value) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] < 2**53:
+        return False
+    groups = line.get("loss"), line.get("gradient", {}), line.get("figures", {})
+    return all(number(line.get(name, 0)) for name in ("rate", "seconds")) and all(
+        isinstance(group, dict) and all(value is None or number(value) for value in group.values())
+        for group in groups
+    )
+
+
+def _named(damaged: list[int]) -> str:
+    return f"line {damaged[0]}" if len(damaged) == 1 else f"{len(damaged)} lines, from line {damaged[0]} on"

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from colorlib._check import came, whole
+
 from .recipes import Recipe
 
 
@@ -48,18 +50,19 @@ def listed(model: nn.Module) -> dict[str, Player]:
         named = {"model": Player(model.parameters(), model.loss)}
     else:
         raise TypeError(f"{type(model).__name__} has neither loss(batch) nor players()")
+    if not isinstance(named, dict) or not all(isinstance(it, (tuple, list)) for it in named.values()):
+        raise TypeError(f"{type(model).__name__}.players() must be a dict of Players; got {came(named)}")
     players, owner = {}, {}
     for name, player in named.items():
         player = Player(*player)
         parameters = [p for p in player.parameters if p.requires_grad]
         if not parameters:
             raise ValueError(f"the player {name!r} has no parameters to train")
-        if isinstance(player.every, bool) or not isinstance(player.every, int) or player.every < 1:
-            raise ValueError(f"every must be a whole number above 0; player {name!r} has {player.every}")
+        every = whole(player.every, f"every of the player {name!r}", 1)
         for parameter in parameters:
             if owner.setdefault(id(parameter), name) != name:
                 raise ValueError(f"the players {owner[id(parameter)]!r} and {name!r} share a parameter")
-        players[name] = player._replace(parameters=parameters)
+        players[name] = player._replace(parameters=parameters, every=every)
     if not players:
         raise ValueError(f"{type(model).__name__}.players() is empty")
     return players
