@@ -3,17 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := book,test
 
-.PHONY: help book test lab bench weights links lint clean
+.PHONY: help book test lowest lab bench weights links lint clean
 
 help:
 	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
 	@echo "make test    set up .venv, run all tests: the library's, the chapters', the built book's"
+	@echo "make lowest  test the library with the oldest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
 	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours, and some minutes of a GPU"
 	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
 	@echo "make lint    check style and the library's import contract"
-	@echo "make clean   remove what make book built (not .venv)"
+	@echo "make clean   remove what make book and make lowest built (not .venv)"
 
 # The stamp is newer than pyproject.toml exactly when everything that it names is installed.
 .venv/.installed: pyproject.toml
@@ -32,6 +33,12 @@ book: .venv/.installed
 test: .venv/.installed
 	$(BIN)/python -m pytest
 
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pytest tests --ignore tests/test_book.py --ignore tests/test_project.py
+
 lab: .venv/.installed-lab
 	$(BIN)/jupyter lab chapters
 
@@ -39,20 +46,14 @@ bench: .venv/.installed-bench
 	$(BIN)/python -m benchmarks.run
 
 # Each training goes on where it was stopped. The photographs: folders or zip files, any number of them. The
-# recipes world-plain and world-finer are for a GPU, on which they take minutes; without one, world-finer takes a day
-# or more.
+# recipe "world" of PixColor is for a GPU, on which it takes a quarter of an hour; without one it takes days. The two
+# files of PixColor that are shipped have another history, which their cards tell: this replaces them by others.
 weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe world --data world --out runs/regression-world-64 --weights runs/regression-world-64.safetensors
 	$(BIN)/colorlib train regression --recipe world-large --data world --start runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
 	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world-first --weights runs/pixcolor-world-first.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-longer --data world --start runs/pixcolor-world-first.safetensors --out runs/pixcolor-world-longer --weights runs/pixcolor-world-longer.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-plain --data world --start runs/pixcolor-world-longer.safetensors --out runs/pixcolor-world-plain --weights colorlib/weights/pixcolor-world-plain.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-farther --data world --start runs/pixcolor-world-longer.safetensors --out runs/pixcolor-world-farther --weights runs/pixcolor-world-farther.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-taught --data world --start runs/pixcolor-world-farther.safetensors --out runs/pixcolor-world-taught --weights runs/pixcolor-world-taught.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-told --data world --start runs/pixcolor-world-taught.safetensors --out runs/pixcolor-world-told --weights runs/pixcolor-world-told.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-mixed --data world --start runs/pixcolor-world-told.safetensors --out runs/pixcolor-world-mixed --weights runs/pixcolor-world-mixed.safetensors
-	$(BIN)/colorlib train pixcolor --recipe world-finer --data world --start runs/pixcolor-world-mixed.safetensors --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
+	$(BIN)/colorlib train pixcolor --recipe world-plain --data world --out runs/pixcolor-world-plain --weights colorlib/weights/pixcolor-world-plain.safetensors
+	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
 	for recipe in world world-l1-0 world-l1-1 world-l1-100 world-l1-only world-seed-1 world-seed-2 world-dropout; do $(BIN)/colorlib train gan --recipe $$recipe --data world --out runs/gan-$$recipe --weights colorlib/weights/gan-$$recipe.safetensors || exit 1; done
 	$(BIN)/colorlib train masked --recipe flowers-half --data flowers --out runs/masked-flowers-half --weights colorlib/weights/masked-flowers-half.safetensors
 	$(BIN)/colorlib train masked --recipe flowers-ten --data flowers --out runs/masked-flowers-ten --weights colorlib/weights/masked-flowers-ten.safetensors
@@ -72,4 +73,4 @@ lint: .venv/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf _build
+	rm -rf _build .venv-lowest

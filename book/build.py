@@ -36,14 +36,19 @@ def remove(*folders: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def build() -> int:
-    """Build the book; the exit status is not 0 when a chapter failed or anything warned."""
+def forget_outdated() -> None:
+    """Throw the chapters' outputs away where they are another library's or other packages'."""
     stamp, now = BUILD / ".built-with", fingerprint()
     if not stamp.exists() or stamp.read_text() != now:
         remove(BUILD / ".jupyter_cache")
-    remove(BUILD / ".doctrees", BUILD / "html")
     BUILD.mkdir(exist_ok=True)
     stamp.write_text(now)
+
+
+def build() -> int:
+    """Build the book; the exit status is not 0 when a chapter failed or anything warned."""
+    forget_outdated()
+    remove(BUILD / ".doctrees", BUILD / "html")
     # Called through this very Python, so that it is this environment's also where that is not activated.
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", "--warningiserror", "--keep-going", str(ROOT)]

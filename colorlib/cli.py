@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import unicodedata
-from contextlib import contextmanager, suppress
+import warnings
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -40,14 +42,55 @@ class _Failure(typer.Exit):
         super().__init__(1)
 
 
-def _data(sources: list[str], size: int, colorful: float):
-    """The data that --data names."""
+@app.callback()
+def _messages(context: typer.Context) -> None:
+    context.with_resource(_plain_warnings())
+
+
+@contextmanager
+def _plain_warnings():
+    """Let the library's warnings look like the command's own messages, without file and line."""
+    before = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        # A warning about a picture names the line that asked for it, which may be typer's.
+        if category is not UserWarning and Path(__file__).parent not in Path(filename).parents:
+            return before(message, category, filename, lineno, file, line)
+        _note(message)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def _note(message) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"colorlib: {message}", file=sys.stderr)  # on a line of its own, where a bar is shown
+
+
+def _data(sources: list[str], size: int, colorful: float, out: Path | None = None):
+    """The data that --data names, without what training to `out` and coloring make."""
     from colorlib.data import Folder, World
+    from colorlib.data.pictures import Listing
 
     kinds = {"world": "landscape", "flowers": "flowers"}
     drawn = [source for source in sources if source in kinds and not Path(source).exists()]
     if not drawn:
-        return Folder(sources, size, colorful)
+        # The two commands' own folders, as they are seen from here and from each folder of pictures.
+        made = [Path(source, name) for source in (".", *sources) for name in ("runs", "colored") if source]
+        folder = Folder(sources, size, colorful, [*made, out] if out else made)
+        if os.environ.get("RANK", "0") == "0":
+            if folder.results:
+                _note(
+                    f"pictures in {', '.join(map(str, folder.results))} are left out: they are taken for "
+                    "results of training and coloring. To take a folder's, name it itself with --data"
+                )
+            if folder.others:
+                _note(Listing([], list(folder.others)).note())
+        return folder
     if len(sources) > 1:
         raise ValueError(f"--data {drawn[0]} stands alone: a drawn world can't be mixed with other data")
     return World(size, kinds[drawn[0]])
@@ -65,12 +108,16 @@ def train(
         str | None,
         typer.Option(
             help="Start from these trained weights, to adapt them to your data: as for colorize --model. "
-            "Their settings count, and not the recipe's; but a PixColor grows where the recipe's is larger."
+            "Their settings count, and not the recipe's."
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for checkpoints and metrics. [default: runs/MODEL-RECIPE]"),
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Folder for checkpoints and metrics; what lies there is no data. "
+            "[default: runs/MODEL-RECIPE]",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -88,6 +135,7 @@ def train(
     On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
     """
     from colorlib import zoo
+    from colorlib.models.regression import DownloadError
     from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
 
     try:
@@ -104,28 +152,39 @@ def train(
             if weights.resolve() in (path.resolve() for path in started_from):
                 raise ValueError(f"--weights would replace {start}, which --start names; give another name")
             weights.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
-        pictures = _data(data, settings.size, settings.colorful)
+        if out == "":
+            raise ValueError("--out must name a folder; got an empty text")
+        out = Path("runs", f"{model}-{recipe}") if out is None else Path(out)
+        pictures = _data(data, settings.size, settings.colorful, out)
         built = zoo.build(model, pictures, settings.settings, settings.seed, start)
         built.side = settings.size
-        out = out or Path("runs") / f"{model}-{recipe}"
         before = checkpoints.listed(out) if out.is_dir() else []
-        earlier = []
-        if start is not None:
-            with suppress(FileNotFoundError):  # a run's folder without its metrics
-                earlier = history(start) if Path(start).is_dir() else zoo.history(start)
         fit(built, pictures, settings, out)
-    except (ValueError, TypeError, OSError, RuntimeError, TrainingError) as error:
+    except DownloadError as error:
+        others = [
+            name for name in recipes.names()[model] if not recipes.get(model, name).settings.get("pretrained")
+        ]
+        advice = f"connect to the network, or take a recipe without a download: {', '.join(others)}"
+        raise _Failure(f"{error.reason}; {advice}") from None
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:
         raise _Failure(error) from None
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes, the first one reports
-    curve = out / "learning_curve.png"
-    learning_curve(out).savefig(curve)
+    curve, lines = out / "learning_curve.png", []
     newest = checkpoints.listed(out)[0]
     done = "It was trained already" if newest in before else "Trained"
-    print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    try:
+        lines, image = history(out), io.BytesIO()
+        learning_curve(out).savefig(image)
+        checkpoints.write_whole(curve, image.getvalue())
+        print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    except Exception as error:  # whatever it is, the weights are there and are not to be lost for it
+        reason = getattr(error, "strerror", None) or error
+        print(f"{done}. {newest} has the weights.")
+        _note(f"{curve} is not written: {reason}")
     if weights is not None:
         try:
-            zoo.save(built, weights, history(out), earlier)
+            zoo.save(built, weights, lines)
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")
@@ -362,7 +421,10 @@ def evaluate(
         figures = metrics.evaluate(colorizer, pictures, indices, **knobs)
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise _Failure(error) from None
-    print(f"{model} on {len(indices)} pictures of {pictures!r}")
+    unread = sum(index in getattr(pictures, "unfit", ()) for index in indices)
+    print(f"{model} on {len(indices) - unread} pictures of {pictures!r}")
+    if unread:
+        print(f"{unread} of the {len(indices)} chosen can't be read and are left out, see above.")
     names = list(figures["model"])
     print(" " * 12 + "".join(f"{name:>10}" for name in names))
     for who, title in (("model", "the model"), ("gray", "left gray"), ("truth", "the truth")):

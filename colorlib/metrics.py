@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from colorlib._check import floating, image, whole
 from colorlib.color import rgb_to_gray, rgb_to_lab
 from colorlib.training.batches import as_dict
 
@@ -13,13 +14,26 @@ THRESHOLDS = 150  # the accuracy curve's last threshold, CIE units, as published
 
 def _pair(rgb: Tensor, truth: Tensor) -> None:
     for name, value in (("rgb", rgb), ("truth", truth)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
-        if value.ndim < 3 or value.shape[-3] != 3 or 0 in value.shape[-2:]:
-            raise ValueError(f"{name} must be (..., 3, H, W), got {tuple(value.shape)}")
+        _pictures(value, name)
     if rgb.shape[-2:] != truth.shape[-2:]:
-        raise ValueError(f"rgb {tuple(rgb.shape)} and truth {tuple(truth.shape)} differ in size")
+        raise ValueError(
+            f"rgb and truth must be of one size; got {tuple(rgb.shape)} and {tuple(truth.shape)}"
+        )
+    _broadcast("rgb and truth", rgb, truth)
+
+
+def _pictures(rgb: Tensor, name: str = "rgb") -> Tensor:
+    if 0 in image(rgb, 3, name, unit=True).shape[-2:]:
+        raise ValueError(f"{name} must have at least one pixel; got {tuple(rgb.shape)}")
+    return rgb
+
+
+def _broadcast(names: str, one: Tensor, other: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(one.shape, other.shape)
+    except RuntimeError:
+        shapes = f"{tuple(one.shape)} and {tuple(other.shape)}"
+        raise ValueError(f"{names} must have shapes that broadcast; got {shapes}") from None
 
 
 def ab_distance(rgb: Tensor, truth: Tensor) -> Tensor:
@@ -68,7 +82,7 @@ def mean_chroma(rgb: Tensor) -> Tensor:
     TypeError, ValueError
         For anything else than pictures.
     """
-    return rgb_to_lab(rgb)[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
+    return rgb_to_lab(_pictures(rgb))[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
 
 
 def accuracy(rgb: Tensor, truth: Tensor) -> Tensor:
@@ -134,12 +148,12 @@ def divergence(exact: Tensor, predicted: Tensor, dim: int = 1) -> Tensor:
         For other than floating-point tensors, negative numbers, NaN, or sums that are not 1.
     """
     for name, value in (("exact", exact), ("predicted", predicted)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, got {got}")
+        places = max(floating(value, name).dim(), 1)
+        dim = whole(dim, "dim", -places, places - 1)
         total = value.sum(dim)
         if not (value >= 0).all() or not torch.allclose(total, torch.ones_like(total), atol=1e-3):
             raise ValueError(f"{name} must hold probabilities that sum to 1 over dimension {dim}")
+    _broadcast("exact and predicted", exact, predicted)
     # xlogy: 0 log 0 is 0. Where p is 0 the ratio is never looked at; a q of 0 under p > 0 gives infinity.
     return (torch.xlogy(exact, exact) - torch.xlogy(exact, predicted)).sum(dim).clamp(min=0.0)
 
@@ -150,28 +164,43 @@ def compare(rgb: Tensor, truth: Tensor) -> dict[str, float]:
     Parameters
     ----------
     rgb, truth : Tensor
-        RGB in [0, 1], (B, 3, H, W).
+        RGB in [0, 1], (B, 3, H, W), at least one picture.
 
     Returns
     -------
     dict of str to float
         ``"ab error"`` and ``"ab RMSE"`` in CIE units, ``"accuracy"`` from 0 to 1, ``"PSNR"`` in decibels, and
-        ``"chroma"``, the coloring's mean chroma in CIE units. A picture that is nearly gray has a very high
-        PSNR when it is left gray, and so lifts that mean.
+        ``"chroma"``, the coloring's mean chroma in CIE units. The PSNR is that of the squared error's mean
+        over all pictures. A mean of the pictures' own would say little: a picture that is gray in truth has
+        none, or one above 100, when it is left gray.
 
     Raises
     ------
     TypeError, ValueError
         For anything else than pictures of one size.
     """
-    figures = {
+    return _means(_each(rgb, truth))
+
+
+def _each(rgb: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Every picture's figures, (B,); the squared error in place of the PSNR."""
+    _pair(rgb, truth)
+    return {
         "ab error": ab_error(rgb, truth),
         "ab RMSE": ab_rmse(rgb, truth),
         "accuracy": accuracy(rgb, truth),
-        "PSNR": psnr(rgb, truth),
+        "PSNR": (rgb - truth).square().mean((-3, -2, -1)),
         "chroma": mean_chroma(rgb),
     }
-    return {name: float(value.double().mean()) for name, value in figures.items()}
+
+
+def _means(figures: dict[str, Tensor]) -> dict[str, float]:
+    if not figures["PSNR"].numel():
+        raise ValueError("there must be at least one picture to compare; got none")
+    # On the CPU, for not every device has float64.
+    means = {name: value.cpu().double().mean() for name, value in figures.items()}
+    means["PSNR"] = -10 * means["PSNR"].log10()
+    return {name: float(mean) for name, mean in means.items()}
 
 
 @torch.no_grad()
@@ -183,7 +212,8 @@ def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     model : Colorizer
         It colors each picture once, with seed 0.
     data : Data
-        See :func:`colorlib.training.fit`.
+        See :func:`colorlib.training.fit`. Pictures that a :class:`colorlib.data.Folder` has a stand-in for
+        are left out.
     indices : sequence of int
         Which pictures of the data.
     **knobs
@@ -197,23 +227,27 @@ def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     Raises
     ------
     ValueError
-        For no indices.
+        For no indices, or none whose picture can be read.
     """
     indices = list(indices)
     if not indices:
         raise ValueError("indices must name at least one picture; got none")
-    sums: dict[str, dict[str, float]] = {}
+    parts: dict[str, list[dict[str, Tensor]]] = {"model": [], "gray": [], "truth": []}
     device = next(model.parameters()).device
     for start in range(0, len(indices), 32):
         part = indices[start : start + 32]
         truth = as_dict(data.batch(part, device))["rgb"]
+        unfit = getattr(data, "unfit", ())
+        truth = truth[[int(index) not in unfit for index in part]]
+        if not len(truth):
+            continue
         gray = rgb_to_gray(truth)
         colored = model.colorize(gray, seed=0, **knobs)[0]
         for name, rgb in (("model", colored), ("gray", gray.expand(-1, 3, -1, -1)), ("truth", truth)):
-            for figure, value in compare(rgb, truth).items():
-                of_name = sums.setdefault(name, {})
-                of_name[figure] = of_name.get(figure, 0.0) + value * len(part)
+            parts[name].append(_each(rgb, truth))
+    if not parts["truth"]:
+        raise ValueError(f"none of the {len(indices)} pictures asked for can be read")
     return {
-        name: {figure: total / len(indices) for figure, total in figures.items()}
-        for name, figures in sums.items()
+        name: _means({figure: torch.cat([each[figure] for each in of_name]) for figure in of_name[0]})
+        for name, of_name in parts.items()
     }

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from colorlib._check import came, listed, string, whole
+
 __all__ = ["HTMLFigure", "choices", "claim", "figure", "frames", "grid"]
 
 # Pictures up to this side are shown as the pixels they are; larger ones are photographs and are smoothed.
@@ -45,20 +47,21 @@ def _as_picture(image) -> Image.Image:
     if hasattr(image, "savefig"):
         return _rasterize(image)
     if isinstance(image, torch.Tensor):
-        image = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()  # numpy has no bfloat16
     if not isinstance(image, np.ndarray):
         raise TypeError(
-            "an image has to be a tensor or array (3, H, W) or (1, H, W), a PIL image or a matplotlib figure,"
-            f" but a {type(image).__name__} came"
+            "each of the images must be a tensor or array (3, H, W) or (1, H, W), a PIL image or a figure; "
+            f"got {came(image)}"
         )
     if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
-        raise ValueError(f"an image has to have shape (3, H, W) or (1, H, W), but {tuple(image.shape)} came")
+        raise ValueError(f"each of the images must be (3, H, W) or (1, H, W); got {tuple(image.shape)}")
     if not np.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"an image has to be floating point in [0, 1], but dtype {image.dtype} came")
+        raise TypeError(f"the images must be floating point in [0, 1]; got {image.dtype}")
     # Rounding may leave a color a hair outside; anything more is a mistake that clipping would hide.
     if not (image.min() >= -0.01 and image.max() <= 1.01):
         raise ValueError(
-            f"an image has to hold values in [0, 1], but they run from {image.min():.3g} to {image.max():.3g}"
+            f"the images must be in [0, 1]; got values from {image.min():.3g} to {image.max():.3g}"
         )
     pixels = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
     pixels = np.repeat(pixels, 3, axis=0) if pixels.shape[0] == 1 else pixels
@@ -125,9 +128,8 @@ def figure(fig, alt: str) -> HTMLFigure:
         ``alt`` is empty.
     """
     if not hasattr(fig, "savefig") or not hasattr(fig, "get_figwidth"):
-        raise TypeError(f"figure shows a matplotlib figure, but a {type(fig).__name__} came")
-    if not alt.strip():
-        raise ValueError("alt is empty, but a reader who can't see the figure needs its text")
+        raise TypeError(f"fig must be a matplotlib figure; got {came(fig)}")
+    string(alt, "alt")  # for a reader who can't see the figure
     # A chart shrunk to a phone's width can't be read: there it scrolls sideways instead.
     smallest = min(560, round(fig.get_figwidth() * 96))
     markup = _img(fig, alt, extra=f"min-width:{smallest}px;")
@@ -162,15 +164,17 @@ def grid(
         An image of another type, shape or range; a wrong number of titles; no
         image; neither ``titles`` nor ``alt``.
     """
-    images = list(images)
+    images = listed(images, "images")
     if not images:
-        raise ValueError("grid needs at least one image, but none came")
-    if titles is None and not alt.strip():
-        raise ValueError("grid needs titles or alt: a reader who can't see the images needs a text")
-    if titles is not None and len(titles) != len(images):
-        raise ValueError(f"grid needs one title an image, but {len(titles)} came for {len(images)} images")
-    if columns is not None and columns < 1:
-        raise ValueError(f"columns has to be 1 or more, but {columns} came")
+        raise ValueError("images must hold at least one image; got none")
+    if titles is None and not alt:
+        raise ValueError("titles or alt must be given, for a reader who can't see the images; got neither")
+    alt = string(alt, "alt") if alt or not isinstance(alt, str) else alt
+    if titles is not None:
+        titles = [string(title, "each of the titles") for title in listed(titles, "titles")]
+        if len(titles) != len(images):
+            raise ValueError(f"titles must be one an image, {len(images)}; got {len(titles)}")
+    columns, width = None if columns is None else whole(columns, "columns", 1), whole(width, "width", 1)
     cells = []
     for i, image in enumerate(images):
         words = titles[i] if titles is not None else f"{alt}, {i + 1} of {len(images)}"
@@ -229,19 +233,17 @@ def frames(
         An image of another type, shape or range; fewer than two images; a number of
         labels that differs from the number of images; ``start`` that is no index of an image.
     """
-    images, labels = list(images), [str(label) for label in labels]
+    images, labels = listed(images, "images"), [str(label) for label in listed(labels, "labels")]
     if len(images) < 2:
-        raise ValueError(f"frames needs at least 2 images to slide over, but {len(images)} came")
+        raise ValueError(f"images must be at least 2 to slide over; got {len(images)}")
     if len(labels) != len(images):
-        raise ValueError(f"frames needs one label an image, but {len(labels)} came for {len(images)} images")
-    if not 0 <= start < len(images):
-        raise ValueError(f"start has to be an index from 0 to {len(images) - 1}, but {start} came")
-    if not title.strip():
-        raise ValueError("title is empty, but a reader has to know what the slider changes")
+        raise ValueError(f"labels must be one an image, {len(images)}; got {len(labels)}")
+    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
+    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
     pictures = []
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         hidden = "" if i == start else "display:none;"
-        element = _img(image, f"{alt or title}: {label}", width, hidden)
+        element = _img(image, f"{alt}: {label}", width, hidden)
         pictures.append(element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1))
     now = html.escape(labels[start])
     markup = (
@@ -302,25 +304,21 @@ def choices(
         An image of another type, shape or range; a number of names that is not 1 to 6, or names that repeat
         or are empty; another number of images than 2**K; ``start`` that is no index of an image.
     """
-    images, names = list(images), [str(name) for name in names]
-    if not 1 <= len(names) <= _MOST_CHOICES:
-        raise ValueError(f"choices needs 1 to {_MOST_CHOICES} names, but {len(names)} came")
-    if len(set(names)) != len(names) or not all(name.strip() for name in names):
-        raise ValueError(f"the names have to be different and not empty, but {names} came")
+    images, names = (
+        listed(images, "images"),
+        [string(name, "each of the names") for name in listed(names, "names")],
+    )
+    if not 1 <= len(names) <= _MOST_CHOICES or len(set(names)) != len(names):
+        raise ValueError(f"names must be 1 to {_MOST_CHOICES} different ones; got {came(names)}")
     if len(images) != 2 ** len(names):
-        raise ValueError(
-            f"choices needs one image for each set of {len(names)} names, {2 ** len(names)} of them, "
-            f"but {len(images)} came"
-        )
-    if not 0 <= start < len(images):
-        raise ValueError(f"start has to be an index from 0 to {len(images) - 1}, but {start} came")
-    if not title.strip():
-        raise ValueError("title is empty, but a reader has to know what the boxes choose")
+        raise ValueError(f"images must be one for each set of names, {2 ** len(names)}; got {len(images)}")
+    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
+    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
     pictures, labels = [], []
     for n, image in enumerate(images):
         labels.append(", ".join(name for k, name in enumerate(names) if n >> k & 1) or "none")
         hidden = "" if n == start else "display:none;"
-        element = _img(image, f"{alt or title}: {labels[n]}", width, hidden)
+        element = _img(image, f"{alt}: {labels[n]}", width, hidden)
         pictures.append(
             element.replace("<img ", f'<img data-label="{html.escape(labels[n], quote=True)}" ', 1)
         )
@@ -371,12 +369,13 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
     """
     from IPython.display import display
 
-    if not re.fullmatch(r"S\d+\.\d+", identifier):
-        raise ValueError(f"a claim's identifier looks like S0.3, but {identifier!r} came")
-    if isinstance(held, (np.bool_, torch.Tensor)):
-        held = bool(held)
-    if held not in _VERDICTS:
-        raise ValueError(f"held has to be True, False or 'in part', but {held!r} came")
+    if not re.fullmatch(r"S\d+\.\d+", string(identifier, "identifier")):
+        raise ValueError(f"identifier must look like S0.3; got {identifier!r}")
+    source, claimed, ours = string(source, "source"), string(claimed, "claimed"), string(ours, "ours")
+    if isinstance(held, np.bool_) or (isinstance(held, torch.Tensor) and held.dtype == torch.bool):
+        held = bool(held.all())
+    if not isinstance(held, (bool, str)) or held not in _VERDICTS:
+        raise ValueError(f"held must be True, False or 'in part'; got {came(held)}")
     verdict = _VERDICTS[held]
     rows = [("Source", source), ("Claim", claimed), ("Measured here", ours), ("Verdict", verdict)]
     body = "".join(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import itertools
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from colorlib._check import came, choice, place, whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
-from colorlib.models.base import check_sizes
 from colorlib.training import checkpoints
 from colorlib.training.batches import Data, as_dict
 
@@ -28,8 +29,9 @@ MODELS: dict[str, type[Colorizer]] = {
     "pixcolor": PixColor,
     "masked": MaskedGAN,
 }
+NAMES = {kind.__name__: name for name, kind in MODELS.items()}
 WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = "colorlib weights 1"
+VERSION = 2  # of the format of weights files; the first had no checksum
 CURVE = 100  # a run has so many points of its learning curve in a weights file, for each set of figures
 MEASURED = 2048  # so many pictures tell enough of the data's colors
 
@@ -54,25 +56,20 @@ def build(
     seed : int
         Decides the first weights. Torch's global generator is left as it was.
     start : str or Path, optional
-        Trained weights to begin with instead, see :func:`load`. The model then has their settings, with these
-        exceptions: a rebalancing is measured anew; a PixColor grows where the settings have a larger
-        ``"kernel"``, ``"hidden"``, ``"depth"``, ``"fine"`` or ``"reduction"``, its first heads of
-        ``"attention"``, its first ``"waves"`` or its first ``"marginal"``, and it learns the ``"materials"``
-        and the ``"law"`` of the settings or, where they have none, none. See
-        :class:`colorlib.models.PixColor`, its `widen`, `broaden`, `deepen`, `magnify`, `attend`, `inform`,
-        `mix`, `segment` and `follow`.
+        Trained weights to begin with instead, see :func:`load`. The model then has their settings, but for a
+        rebalancing, which is measured anew.
 
     Raises
     ------
     FileNotFoundError
         If there are no such weights.
     TypeError, ValueError
-        For an unknown name, weights of another model, sizes of the wrong type or range, more attention, waves
-        or marginal for a model that has some, or a law for a PixColor whose cells hold means.
+        For an unknown name, weights of another model, or settings of the wrong type or range.
     """
+    name, seed = choice(name, "name", MODELS), whole(seed, "seed", -(2**63), 2**64 - 1)
+    if not isinstance(settings or {}, dict):
+        raise TypeError(f"settings must be a dict; got {came(settings)}")
     settings = dict(settings or {})
-    if name not in MODELS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     if start is not None:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
@@ -81,45 +78,19 @@ def build(
                 raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
             if name == "cic" and "mix" in settings:
                 model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
-            if name == "pixcolor":
-                _adapt(model, settings)
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         if name == "patch":
             colors = _colors(data)
-            count = settings.pop("neurons", 9)
+            count = whole(settings.pop("neurons", 9), "neurons", 1)
             rows = max(r for r in range(1, count + 1) if r * r <= count and count % r == 0)
             som = SOM(rows, count // rows).fit(colors[torch.randperm(len(colors))[:20_000]], seed=seed)
             return PatchMLP(som.neurons, **settings)
         if name == "cic" and "mix" in settings:
             return CIC(smooth_prior(bin_prior(_colors(data))), **settings)
         return MODELS[name](**settings)
-
-
-def _adapt(model: PixColor, settings: dict) -> None:
-    """Let trained weights grow to some settings where these are larger, and follow what they teach."""
-    grows = ("kernel", "attention", "hidden", "materials", "waves", "marginal", "depth", "fine", "reduction")
-    check_sizes(0, **{name: settings.get(name, 0) for name in grows})
-    if settings.get("kernel", 0) > model.settings["kernel"]:
-        model.widen(settings["kernel"])
-    if settings.get("attention", 0) > model.settings["attention"]:
-        model.attend(settings["attention"])
-    if settings.get("hidden", 0) > model.settings["hidden"]:
-        model.broaden(settings["hidden"])
-    deeper = {name: max(settings.get(name, 0), model.settings[name]) for name in ("depth", "fine")}
-    if any(deeper[name] > model.settings[name] for name in deeper):
-        model.deepen(**deeper)
-    if settings.get("reduction", 0) > model.settings["reduction"]:
-        model.magnify(settings["reduction"])
-    # Weights of the world must be able to learn from photographs, which have no labels and no law.
-    model.segment(settings.get("materials", 0))
-    if settings.get("waves", 0) > model.settings["waves"]:
-        model.inform(settings["waves"])
-    if settings.get("marginal", 0) > model.settings["marginal"]:
-        model.mix(settings["marginal"])
-    model.follow(settings.get("law"))
 
 
 def _colors(data: Data) -> Tensor:
@@ -133,7 +104,7 @@ def _colors(data: Data) -> Tensor:
     return torch.cat(colors)
 
 
-def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable[dict] = ()) -> Path:
+def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     """Write a model's weights in half precision, as safetensors; reading them runs no code.
 
     Buffers, such as the statistics of batch normalization, stay as they are: they are few, and a variance may
@@ -148,40 +119,37 @@ def save(model: Colorizer, path, history: Iterable[dict] = (), earlier: Iterable
     history : iterable of dict
         The run's lines, see :func:`colorlib.training.history`. The file keeps the losses and figures, as
         means over at most a hundred stretches of the run; :func:`history` gives them back.
-    earlier : iterable of dict
-        Such lines of the training of the weights that the run started from. They come first in the file, and
-        the run's steps are counted on from the last of them.
 
     Raises
     ------
-    ValueError
-        For another ending, or a weight that half precision can't hold.
+    TypeError, ValueError
+        For what is no model of this library, another ending, or a value that half precision can't hold.
+    OSError
+        Where the file can't be written. Nothing is left behind, and a file that was there stays.
     """
-    path = Path(path)
+    if type(model) not in MODELS.values():
+        raise TypeError(f"model must be one of {', '.join(NAMES)}; got {came(model)}")
+    name, path = NAMES[type(model).__name__], Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors; got {path.name!r}")
     tensors = {}
     parameters = {key for key, _ in model.named_parameters()}
     for key, tensor in model.state_dict().items():
         tensor = tensor.detach().to("cpu", copy=True).contiguous()
-        if key in parameters:
-            tensor = tensor.half()
-            if not tensor.isfinite().all():
-                raise ValueError(f"{key} is not finite in half precision")
-        tensors[key] = tensor
-    curve = _thinned(list(earlier))
-    done = curve[-1]["step"] if curve else 0
-    curve += [{**line, "step": done + line["step"]} for line in _thinned(list(history))]
+        tensors[key] = tensor.half() if key in parameters else tensor
+    if wrong := _not_finite(tensors):
+        raise ValueError(f"not finite in half precision: {_some(wrong)}")
     about = {
-        "format": FORMAT,
-        "model": _name(type(model).__name__),
+        "format": f"colorlib weights {VERSION}",
+        "model": name,
         "settings": json.dumps(model.settings),
         "side": json.dumps(model.side),
-        "history": json.dumps(curve),
+        "history": json.dumps(_thinned(list(history))),
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, about))
-    os.replace(partial, path)
+    try:
+        checkpoints.write_whole(path, to_bytes(tensors, {**about, "checksum": _checksum(about, tensors)}))
+    except OSError as error:
+        raise OSError(f"{path} can't be written: {error.strerror or error}") from error
     return path
 
 
@@ -231,7 +199,10 @@ def history(name_or_path) -> list[dict]:
     path = _found(name_or_path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; colorlib.training.history reads a run's folder")
-    return json.loads(_read(path)[0].get("history", "[]"))
+    try:
+        return list(json.loads(_read(path)[0].get("history", "[]")))
+    except (TypeError, RecursionError, json.JSONDecodeError):
+        raise ValueError(f"{path} has a history that can't be read") from None
 
 
 def shipped() -> tuple[str, ...]:
@@ -255,22 +226,23 @@ def load(name_or_path, device=None) -> Colorizer:
     ------
     FileNotFoundError
         If there is neither such a name nor such a path; the message lists the names.
+    OSError
+        If the file can't be read.
     ValueError
-        If the file or directory holds no weights of a model of this library.
+        If the file or directory holds no whole weights of a model of this library, or a newer one's.
     """
-    path = _found(name_or_path)
-    if path.is_dir():
-        found = checkpoints.listed(path)
-        if not found:
-            raise ValueError(f"{path} has no checkpoints: it is not the directory of a training run")
-        path = found[0]
+    device, path = place(device), _found(name_or_path)
     about, tensors = _read(path)
     try:
-        model, side = _assemble(about, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no whole weights of a model of this library: {error!r}") from error
-    model.side = side
-    return model.to(device or "cpu").eval()
+        with torch.random.fork_rng([]):
+            model = _assemble(
+                about["model"], json.loads(about["settings"]), json.loads(about["side"]), tensors
+            )
+    except Exception as error:  # a file from anywhere may make a constructor raise anything
+        raise ValueError(
+            f"{path} holds no whole weights of a model of this library: {_brief(error)}"
+        ) from error
+    return model.to(device).eval()
 
 
 def _found(name_or_path) -> Path:
@@ -289,38 +261,114 @@ def _found(name_or_path) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file of this library."""
+    """Metadata and tensors of a weights file, a checkpoint, or a run's newest checkpoint that is whole."""
+    if path.is_dir():
+        checkpoint = checkpoints.newest(path)
+        if checkpoint is None:
+            raise ValueError(f"{path} has no checkpoints: it is not the directory of a training run")
+        return _of_run(checkpoint)
     try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if about.get("format") not in (FORMAT, checkpoints.FORMAT):
-        raise ValueError(f"{path} holds no weights of this library")
+        about, tensors = checkpoints.read(path)
+        kind, _, number = about.get("format", "").rpartition(" ")
+        if kind == "colorlib checkpoint":
+            return _of_run(checkpoints.whole(path))
+        if kind != "colorlib weights" or not number.isdecimal() or len(number) > 9:
+            raise checkpoints.Damaged("it holds no weights of this library")
+        if int(number) > VERSION:
+            raise checkpoints.Damaged("a newer version of this library wrote it")
+        if number != "1":
+            intact = about.get("checksum") == _checksum(about, tensors)
+        elif path.parent == WEIGHTS:  # the first format has none; those of the library's files lie beside
+            sums = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+            intact = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in sums
+        else:
+            intact = "checksum" not in about  # else it is of a later format, and the number was altered
+        if not intact:
+            raise checkpoints.Damaged("its checksum is wrong")
+    except checkpoints.Damaged as error:
+        raise ValueError(f"{path} can't be loaded: {_brief(error)}") from error
     return about, tensors
 
 
-def _assemble(about: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Colorizer, int | None]:
-    """A model and its side, from the metadata and tensors of a weights file or a checkpoint."""
-    if about.get("format") == FORMAT:
-        name, settings, side = about["model"], json.loads(about["settings"]), json.loads(about["side"])
-    else:
-        facts = json.loads(about["facts"])
-        name, settings, side = _name(facts["model"]), facts["settings"], facts["side"]
-        group = "average/" if any(key.startswith("average/") for key in tensors) else "model/"
-        tensors = {key.removeprefix(group): value for key, value in tensors.items() if key.startswith(group)}
-    tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+def _of_run(checkpoint: checkpoints.Checkpoint) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors as those of a weights file: the averaged weights, where there are some."""
+    facts, tensors = checkpoint.facts, checkpoint.tensors
+    model = str(facts.get("model"))
+    about = {"model": NAMES.get(model, model)}
+    about |= {part: json.dumps(facts.get(part)) for part in ("settings", "side")}
+    group = "average/" if any(key.startswith("average/") for key in tensors) else "model/"
+    return about, {key.removeprefix(group): t for key, t in tensors.items() if key.startswith(group)}
+
+
+def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    return checkpoints.checksum(json.dumps({**about, "checksum": ""}, sort_keys=True), tensors)
+
+
+def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Tensor]) -> Colorizer:
+    """A model with its tensors, from a file that may come from anywhere.
+
+    First its settings make a model without memory. Only where all shapes are those of the file there is a
+    real one, which then needs no more memory than the file.
+    """
+    if name not in MODELS:
+        raise ValueError(f"there is no model {name!r}, but {', '.join(MODELS)}")
+    kind, settings = MODELS[name], dict(**settings)
+    arguments = inspect.signature(kind).parameters
+    if unknown := settings.keys() - arguments:
+        raise ValueError(f"{kind.__name__} has no settings {_some(unknown)}; a newer version may have them")
+    if "pretrained" in arguments:
+        settings["pretrained"] = False  # no download: the tensors take the place of such weights
     if name == "patch":
-        model = PatchMLP(tensors["neurons"], **settings)
-    else:
-        model = MODELS[name](**settings)
+        settings["neurons"] = tensors["neurons"]
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    if wrong := _not_finite(tensors):
+        raise ValueError(f"not finite: {_some(wrong)}")
+    with torch.device("meta"), _Sketch(1000 + 20 * len(tensors)):
+        wanted = kind(**settings).state_dict()
+    both = wanted.keys() & tensors
+    for what, keys in {
+        "it lacks": wanted.keys() - both,
+        "it has besides": tensors.keys() - both,
+        "of another shape or type": {key for key in both if _form(wanted[key]) != _form(tensors[key])},
+    }.items():
+        if keys:
+            raise ValueError(f"{what}: {_some(keys)}")
+    model = kind(**settings)
     model.load_state_dict(tensors)
-    return model, side
+    model.side = None if side is None else whole(side, "side", 1)
+    return model
 
 
-def _name(model: str) -> str:
-    for name, kind in MODELS.items():
-        if kind.__name__ == model:
-            return name
-    raise ValueError(f"{model} is no model of this library; there are {', '.join(MODELS)}")
+def _form(tensor: Tensor) -> tuple:
+    return tensor.shape, tensor.dtype
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
+    return [key for key, value in tensors.items() if not value.isfinite().all()]
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few of some names."""
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _brief(error: Exception) -> str:
+    """What an error says, without what a hostile file could make of it: line breaks, or a million letters."""
+    return "it lacks " * isinstance(error, KeyError) + " ".join(str(error).split())[:300]
+
+
+class _Sketch(TorchFunctionMode):
+    """Ends the making of a model that asks torch for more than so many things, such as a billion layers."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("its settings ask for more layers than it holds")
+        kwargs = kwargs or {}
+        # Without memory there is nothing to fill, but torch would load a thousand modules for it.
+        return [*args, *kwargs.values()][0] if function.__name__ == "normal_" else function(*args, **kwargs)

@@ -4,3 +4,8 @@ import torch
 
 # These tests are about what a GPU computes. Without one they are not collected, rather than skipped.
 collect_ignore = [] if torch.cuda.is_available() else ["test_gpu.py"]
+
+
+def pytest_collection_modifyitems(items):
+    """Test the book last: it is built from the outputs that the tests of the chapters leave."""
+    items.sort(key=lambda item: item.path.name == "test_book.py")

@@ -3,6 +3,8 @@
 import dataclasses
 import subprocess
 import sys
+import urllib.error
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from typer.testing import CliRunner
 
 from colorlib import zoo
 from colorlib.cli import app
-from colorlib.data import World
-from colorlib.training import history, recipes
+from colorlib.data import Folder, World
+from colorlib.training import recipes
 
 
 def run(*arguments):
@@ -74,25 +76,37 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     assert result.exit_code == 0 and "left gray" in result.output, result.output
 
 
-def test_weights_that_started_from_others_keep_both_curves(short, tmp_path, monkeypatch):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    assert run("train", "patch", "--out", tmp_path / "a", "--weights", first).exit_code == 0
-    for start, name in ((first, "b"), (tmp_path / "a", "c")):  # from a file, and from a run's folder
-        result = run("train", "patch", "--out", tmp_path / name, "--start", start, "--weights", second)
-        assert result.exit_code == 0, result.output
-        own = history(tmp_path / name)
-        before, after = zoo.history(first), zoo.history(second)
-        assert before[-1]["step"] == 4 and after[: len(before)] == before
-        assert [line["step"] for line in after[len(before) :]] == [4 + line["step"] for line in own]
-        assert after[-1]["loss"]["model"] == pytest.approx(own[-1]["loss"]["model"], rel=1e-3)
-    (tmp_path / "a" / "metrics.jsonl").unlink()  # its weights are still there to start from
-    result = run("train", "patch", "--out", tmp_path / "d", "--start", tmp_path / "a", "--weights", second)
-    assert result.exit_code == 0 and len(zoo.history(second)) == len(own), result.output
-    saved = first.read_bytes()
-    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)  # as if the first weights came with the library
-    for start in (first, "first"):
-        result = run("train", "patch", "--out", tmp_path / "e", "--start", start, "--weights", first)
-        assert result.exit_code == 1 and "would replace" in result.output and first.read_bytes() == saved
+def test_a_curve_that_cannot_be_drawn_costs_nothing_else(short, tmp_path):
+    out, weights = tmp_path / "run", tmp_path / "w.safetensors"
+    assert run("train", "patch", "--out", out).exit_code == 0
+    (out / "metrics.jsonl").unlink()
+    (out / "learning_curve.png").unlink()
+    for reason in ("no metrics.jsonl in ", "Is a directory"):
+        if reason == "Is a directory":  # or the disk is full, or may only be read
+            (out / "metrics.jsonl").write_text('{"step": 4, "loss": {"model": 1.0}}\n')
+            (out / "learning_curve.png").mkdir()
+        result = run("train", "patch", "--out", out, "--weights", weights)
+        assert result.exit_code == 0 and "It was trained already" in result.output, result.output
+        assert f"{out}/learning_curve.png is not written: {reason}" in result.output
+        assert zoo.load(weights) and not list(out.glob("*.partial"))
+        weights.unlink()
+
+
+def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
+    def refused(*arguments, **settings):
+        raise urllib.error.URLError("no route to host")
+
+    # Where torchvision looks it up: it has taken the name from torch.hub as it was imported.
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
+    for model, kinds in recipes.names().items():
+        downloads = {kind for kind in kinds if recipes.get(model, kind).settings.get("pretrained")}
+        for kind in downloads:
+            result = run("train", model, "--recipe", kind, "--out", tmp_path / "run")
+            assert result.exit_code == 1 and "cannot be downloaded (<urlopen error no route" in result.output
+            assert "pretrained" not in result.output and result.output.count("\n") == 1
+            advised = result.output.split("without a download: ")[1].strip().split(", ")
+            assert set(advised) == set(kinds) - downloads and advised
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_is_data(short, tmp_path):
@@ -103,6 +117,73 @@ def test_a_folder_is_data(short, tmp_path):
     # The same directory with other data is another run: refused, not overwritten.
     result = run("train", "regression", "--data", "world", "--out", tmp_path / "run")
     assert result.exit_code == 1 and "holds another run" in result.output
+
+
+def test_other_pictures_under_the_same_names_are_another_run(short, tmp_path, monkeypatch):
+    for number in range(3):
+        photograph(tmp_path / "photos" / f"{number}.png", (40, 30 + number))
+    arguments = ("train", "regression", "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    with monkeypatch.context() as before:  # as earlier versions wrote it
+        before.setattr(Folder, "__repr__", lambda self: f"Folder('photos', size={self.size}; 3 pictures)")
+        assert run(*arguments).exit_code == 0
+    assert "It was trained already. " in run(*arguments).output
+    again = (*arguments[:-1], tmp_path / "again")
+    assert run(*again).exit_code == 0
+    photograph(tmp_path / "photos" / "1.png", (40, 50))
+    result = run(*again)
+    assert result.exit_code == 1 and "again holds another run" in result.output, result.output
+
+
+def test_what_training_and_coloring_make_is_no_data(short, weights, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    for number in range(3):
+        photograph(photos / f"{number}.png", (40, 30 + number))
+    monkeypatch.chdir(photos)
+    assert run("colorize", ".", "--model", weights).exit_code == 0
+    for out in ([], ["--out", "mine/run"], ["--out", "."], ["--out", tmp_path / "elsewhere"]):
+        for said in ("Trained. ", "It was trained already. "):
+            result = run("train", "regression", "--data", ".", *out)
+            assert result.exit_code == 0 and said in result.output, result.output
+            assert "colorlib: pictures in colored" in result.stderr and "are left out" in result.stderr
+    # From another folder too, and before this one's own results are there.
+    monkeypatch.chdir(tmp_path)
+    result = run("evaluate", weights, "--data", "photos")
+    assert "on 3 pictures" in result.output and "photos/colored" in result.stderr, result.output
+    assert "on 3 pictures" in run("evaluate", weights, "--data", "photos/colored").output
+
+
+def test_evaluate_says_what_it_leaves_out_and_measures_the_others(weights, tmp_path):
+    (tmp_path / "few").mkdir()
+    for number in range(10):
+        path = photograph(tmp_path / "all" / f"{number}.jpg", (30, 30 + number))
+        if number % 3:
+            path.write_bytes(path.read_bytes()[:100])
+        else:
+            (tmp_path / "few" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "all" / "notes.txt").write_text("no picture")
+    result, wanted = (run("evaluate", weights, "--data", tmp_path / name) for name in ("all", "few"))
+    assert result.exit_code == 0 and "on 4 pictures of" in result.stdout, result.output
+    assert "6 of the 10 chosen can't be read and are left out" in result.stdout
+    assert result.stdout.splitlines()[-3:] == wanted.stdout.splitlines()[-3:]
+    # One line for each, beginning as all messages do, without file and line of the source.
+    lines = result.stderr.splitlines()
+    assert len(lines) == 7 and all(line.startswith("colorlib: ") for line in lines), result.stderr
+    assert lines[0] == "colorlib: 1 other file was passed over"
+    assert [line.split(" ")[1] for line in lines[1:]] == [f"{number}.jpg" for number in (1, 2, 4, 5, 7, 8)]
+
+
+@pytest.mark.parametrize("command", [("train", "regression"), ("evaluate", "WEIGHTS")])
+def test_a_damaged_zip_file_is_one_sentence(command, short, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(photograph(tmp_path / "a.png"), "a.png")
+    whole = (tmp_path / "photos.zip").read_bytes()
+    start = whole.index(b"PK\1\2")
+    for content in (whole[:-30], whole[:start] + b"XX" + whole[start + 2 :]):
+        (tmp_path / "photos.zip").write_bytes(content)
+        result = run(*(weights if word == "WEIGHTS" else word for word in command), "--data", "photos.zip")
+        assert result.exit_code == 1 and len(result.output.splitlines()) == 1, result.output
+        assert result.output.startswith("colorlib: photos.zip is a damaged zip file: ")
 
 
 def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
@@ -121,6 +202,9 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["train", "unet"], "no recipes for the model 'unet'"),
         (["train", "cic", "--recipe", "slow"], "cic has no recipe 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
+        (["train", "cic", "--data", ""], "must name a folder or a zip file; got an empty text"),
+        (["train", "cic", "--data", ".", "--out", ""], "--out must name a folder; got an empty text"),
+        (["evaluate", "WEIGHTS", "--data", ""], "must name a folder or a zip file; got an empty text"),
         (["train", "cic", "--weights", "w.pt"], "--weights must end in .safetensors; got 'w.pt'"),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
         (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),

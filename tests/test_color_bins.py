@@ -210,13 +210,13 @@ def test_encoding_refuses_wrong_shapes(shape):
 
 @pytest.mark.parametrize("k", [0, -1, 314, 2.5, None])
 def test_encoding_refuses_a_wrong_k(k):
-    with pytest.raises(ValueError, match=f"k must be .* 1 to 313; got {k}"):
+    with pytest.raises((TypeError, ValueError), match=f"k must be (from 1 to 313|a whole number); got {k}"):
         color.soft_encode(torch.zeros(2), k)
 
 
 @pytest.mark.parametrize("sigma", [0, -1, math.nan])
 def test_encoding_refuses_a_wrong_sigma(sigma):
-    with pytest.raises(ValueError, match=f"sigma must be above 0; got {sigma}"):
+    with pytest.raises(ValueError, match=rf"sigma must be in \(0, inf\]; got {sigma}"):
         color.soft_encode(torch.zeros(2), sigma=sigma)
 
 

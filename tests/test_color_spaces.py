@@ -416,7 +416,7 @@ def test_what_is_no_tensor_is_refused(name, bad):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.int8])
 def test_whole_numbers_are_refused(name, dtype):
     function, channels = FUNCTIONS[name]
-    advice = "255" if name.startswith("rgb_to_") else r"\.float\(\)"
+    advice = r"\.float\(\)" if name.startswith(("lab", "hsv", "hsl", "fit")) else "255"
     with pytest.raises(TypeError, match=rf"got {dtype}.*{advice}"):
         function(torch.zeros(channels, 4, 4, dtype=dtype))
 

@@ -1,10 +1,13 @@
 """What all colorizers have in common: large pictures, and the size at which a model sees them."""
 
+import copy
+
 import pytest
 import torch
 
 from colorlib.color import rgb_to_gray, rgb_to_lab
-from colorlib.models import CIC, Colorizer, ResNetRegressor, base
+from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, ResNetRegressor, base
+from colorlib.models.blocks import Norm
 
 
 class Ramp(Colorizer):
@@ -96,10 +99,45 @@ def test_with_a_side_colors_hardly_change_with_the_size_of_the_file():
 def test_a_seed_that_no_generator_takes_is_named():
     model, gray = ResNetRegressor.small().eval(), torch.rand(1, 1, 8, 8)
     for seed in (1.5, True, "1"):
-        with pytest.raises(TypeError, match=f"seed must be an int or None, got {seed!r}"):
+        with pytest.raises(TypeError, match=f"seed must be a whole number; got {seed!r}"):
             model.colorize(gray, seed=seed)
     for seed in (2**64, -(2**63) - 1):
         with pytest.raises(ValueError, match=f"seed must be from .*got {seed}"):
             model.colorize(gray, seed=seed)
     for seed in (2**64 - 1, -(2**63)):
         assert torch.equal(model.colorize(gray, seed=seed), model.colorize(gray, seed=0))
+
+
+@pytest.mark.parametrize("side", [1, 8, 32])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: CIC(width=2),
+        lambda: ResNetRegressor(width=2),
+        lambda: ColorGAN(depth=5, width=2, layers=1),
+        lambda: ColorGAN("resnet", "image", width=2, blocks=1, layers=2),
+        lambda: MaskedGAN(width=2, layers=3),
+    ],
+)
+def test_a_batch_of_one_trains_whatever_its_size(build, side):
+    torch.manual_seed(0)
+    model = build()
+    batch = {"rgb": torch.rand(1, 3, side, side), "seed": torch.tensor([3])}
+    players = model.players() if hasattr(model, "players") else {"": (list(model.parameters()), model.loss)}
+    for parameters, loss in players.values():
+        model.zero_grad()
+        loss(batch).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
+
+
+def test_a_norm_of_one_value_takes_the_statistics_gathered_so_far():
+    norm, x = Norm(3), torch.randn(1, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(norm(x), x, rtol=1e-4, atol=1e-4)  # none so far: mean 0, variance 1
+    norm(5 + 2 * torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)))
+    before = copy.deepcopy(norm.state_dict())
+    in_training = norm(x)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    torch.testing.assert_close(in_training, norm.eval()(x))
+    # Two values are a batch: the library's norm is torch's.
+    pair = torch.cat([x, 1 - x])
+    torch.testing.assert_close(Norm(3)(pair), torch.nn.BatchNorm2d(3)(pair))

@@ -116,7 +116,7 @@ def test_trained_weights_color_as_on_a_cpu(name):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_it_trains_with_all_helps_and_goes_on(tmp_path, precision):
     recipe = replace(
-        recipes.get("pixcolor", "world-mixed"),
+        recipes.get("pixcolor", "world"),
         steps=24,
         warmup=4,
         batch=16,

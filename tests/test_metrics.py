@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio
+from PIL import Image
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 from colorlib import metrics
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
-from colorlib.data import World
+from colorlib.data import Folder, World
 from colorlib.models import ResNetRegressor
 
 
@@ -77,9 +78,9 @@ def test_divergence_wants_probabilities(bad):
 
 def test_figures_want_pictures_of_one_size():
     for figure in (metrics.ab_error, metrics.ab_rmse, metrics.accuracy, metrics.psnr):
-        with pytest.raises(ValueError, match=r"differ in size"):
+        with pytest.raises(ValueError, match="of one size"):
             figure(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 5))
-        with pytest.raises(ValueError, match=r"truth must be \(\.\.\., 3, H, W\)"):
+        with pytest.raises(ValueError, match=r"truth must have shape \(\.\.\., 3, H, W\)"):
             figure(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 4))
         with pytest.raises(TypeError, match="uint8"):
             figure(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.rand(1, 3, 4, 4))
@@ -95,3 +96,37 @@ def test_evaluate_is_the_mean_over_all_pictures_whatever_the_batches():
     assert figures["truth"]["PSNR"] == math.inf and figures["truth"]["ab error"] == 0
     with pytest.raises(ValueError, match="at least one picture"):
         metrics.evaluate(model, world, [])
+    with pytest.raises(ValueError, match="at least one picture"):
+        metrics.compare(truth[:0], truth[:0])
+
+
+def test_a_picture_that_is_gray_in_truth_does_not_lift_the_psnr():
+    truth = pictures(1)
+    truth[0] = truth[0, :1]
+    gray = rgb_to_gray(truth).expand_as(truth)
+    errors = [mean_squared_error(t.numpy(), g.numpy()) for t, g in zip(truth, gray, strict=True)]
+    assert errors[0] < 1e-12 < 1e-3 < min(errors[1:])
+    assert metrics.compare(gray, truth)["PSNR"] == pytest.approx(-10 * math.log10(np.mean(errors)), abs=1e-3)
+
+
+def test_evaluate_measures_no_stand_ins(tmp_path):
+    chance = np.random.default_rng(0)
+    truth = {k: chance.integers(0, 256, (16, 16, 3), dtype=np.uint8) for k in range(40)}
+    for k, pixels in truth.items():
+        Image.fromarray(pixels // (1 + k % 3)).save(tmp_path / f"{k:02}.png")
+    # More in the first batch of 32, all in the second, and a picture asked for twice.
+    damaged = {*range(0, 32, 2), *range(32, 40)}
+    for k in damaged:
+        (tmp_path / f"{k:02}.png").write_text("no picture")
+    model, folder = ResNetRegressor.small().eval(), Folder(tmp_path, 16)
+    with pytest.warns(UserWarning) as caught:
+        figures = metrics.evaluate(model, folder, [3, *range(40)])
+    assert {str(warning.message)[:2] for warning in caught} == {f"{k:02}" for k in damaged}
+    sound = [3, *(k for k in truth if k not in damaged)]
+    rgb = torch.stack([torch.from_numpy(truth[k] // (1 + k % 3)) for k in sound]).permute(0, 3, 1, 2) / 255
+    gray = rgb_to_gray(rgb)
+    for name, wanted in (("model", model.colorize(gray)[0]), ("gray", gray.expand_as(rgb)), ("truth", rgb)):
+        assert figures[name] == pytest.approx(metrics.compare(wanted, rgb), rel=1e-4, abs=1e-5)
+    assert folder.unfit == damaged
+    with pytest.raises(ValueError, match="none of the 2 pictures asked for can be read"):
+        metrics.evaluate(model, folder, [0, 2])

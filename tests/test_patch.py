@@ -121,7 +121,7 @@ def test_bad_gray_is_named(picture, error, message):
 
 
 def test_bad_samples_and_missing_methods_are_named():
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="at least 1; got 0"):
         Stub().colorize(gray(1, 1, 2, 2), samples=0)
     with pytest.raises(TypeError, match="2.0"):
         Stub().colorize(gray(1, 1, 2, 2), samples=2.0)
@@ -304,9 +304,9 @@ def test_small_has_the_same_structure():
         ((torch.zeros(0, 2),), ValueError, r"\(0, 2\)"),
         ((torch.full((3, 2), math.nan),), ValueError, "finite"),
         ((PALETTE, 8), ValueError, "odd.*8"),
-        ((PALETTE, -1), ValueError, "patch must be at least 1, got -1"),
+        ((PALETTE, -1), ValueError, "patch must be at least 1; got -1"),
         ((PALETTE, 9.0), TypeError, "9.0"),
-        ((PALETTE, 9, 0), ValueError, "hidden must be at least 1, got 0"),
+        ((PALETTE, 9, 0), ValueError, "hidden must be at least 1; got 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
@@ -315,7 +315,7 @@ def test_bad_arguments_are_named(arguments, error, message):
 
 
 def test_bad_how_is_named():
-    with pytest.raises(ValueError, match="'mode', 'mean' or 'sample', got 'median'"):
+    with pytest.raises(ValueError, match="mode, mean, sample; got 'median'"):
         PatchMLP(PALETTE).colorize(gray(1, 1, 2, 2), how="median")
     with pytest.raises(TypeError, match="PatchMLP has no knob 'temperature'; it has how"):
         PatchMLP(PALETTE).colorize(gray(1, 1, 2, 2), temperature=1.0)

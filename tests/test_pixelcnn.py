@@ -239,49 +239,6 @@ def test_with_even_first_weights_chroma_reaches_the_last_block(settings):
     assert arrived["torch"] < 0.3 ** len(sums)
 
 
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_a_widened_network_computes_the_same_and_sees_farther_once_it_has_learned(kernel):
-    model, (chroma, condition) = build(2, kernel), inputs()
-    with torch.no_grad():
-        before = model(chroma, condition)
-        model.widen(5)
-        torch.testing.assert_close(model(chroma, condition), before, atol=1e-12, rtol=1e-12)
-    _, horizontal = stacks(model, condition, 2)
-    assert torch.equal(by_group(jacobian(horizontal, chroma)), past(1 + 2 * (kernel // 2)))
-    # It is what a network built with the larger kernel is, in each layer and in the sampler.
-    large = build(2, 5, seed=1)
-    large.load_state_dict(model.state_dict())
-    assert repr(large) == repr(model)
-    for network in (model, large):
-        for parameter in network.parameters():
-            generator = torch.Generator().manual_seed(0)
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.data += 0.1 * noise
-    assert torch.equal(model(chroma, condition), large(chroma, condition))
-    assert torch.equal(by_group(jacobian(horizontal, chroma)), past(5))
-    drawn = [
-        sample(network, condition[:2], 2, torch.Generator().manual_seed(0)) for network in (model, large)
-    ]
-    assert torch.equal(*drawn)
-
-
-@pytest.mark.parametrize(
-    "kernel, error, message",
-    [
-        (4, ValueError, "kernel must be odd and above 0, got 4"),
-        (3, ValueError, "kernel must be at least the old one, 5; got 3"),
-        (-5, ValueError, "kernel must be odd and above 0, got -5"),
-        (7.0, TypeError, "kernel must be an int, got 7.0"),
-    ],
-)
-def test_a_kernel_that_is_no_wider_is_refused(kernel, error, message):
-    model = build(1, 5)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(error, match=message):
-        model.widen(kernel)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
 def test_attention_recalls_a_weighted_mean_of_the_past():
     """Against the formula, pixel by pixel and head by head."""
     model, (chroma, condition) = build(0, attention=2), inputs(count=2)
@@ -308,86 +265,6 @@ def test_attention_recalls_a_weighted_mean_of_the_past():
             weights = torch.tensor(weights, dtype=torch.float64)
             recalled.append((weights / weights.sum()) @ torch.stack(values))
         torch.testing.assert_close(got[picture, :, y, x], out @ torch.cat(recalled))
-
-
-def test_a_network_given_attention_computes_the_same_until_it_learns():
-    model, (chroma, condition) = build(2), inputs(count=2)
-    with torch.no_grad():
-        before = model(chroma, condition)
-        model.attend(0)
-        assert model.recall is None
-        model.attend(2)
-        assert torch.equal(model(chroma, condition), before)
-        nn.init.normal_(model.recall.out.weight)
-        assert not torch.allclose(model(chroma, condition), before)
-    large = build(2, seed=1, attention=2)
-    large.load_state_dict(model.state_dict())
-    assert torch.equal(large(chroma, condition), model(chroma, condition))
-    with pytest.raises(ValueError, match="2 heads of attention already; got 4 more"):
-        model.attend(4)
-    with pytest.raises(ValueError, match="must divide the width, 8; got 3 heads"):
-        build(2).attend(3)
-    for heads, error in ((2.0, TypeError), (True, TypeError), ("2", TypeError), (-1, ValueError)):
-        with pytest.raises(error, match=f"attention must be .*got {heads!r}"):
-            model.attend(heads)
-    assert large(chroma[:0], condition[:0]).shape == (0, 2, 3, HEIGHT, WIDTH)
-
-
-@pytest.mark.parametrize("late, marginal", [(False, 0), (True, 0), (False, 6), (True, 6)])
-def test_a_broadened_network_computes_the_same_until_it_learns(late, marginal):
-    model, (chroma, condition) = build(1, late=late, marginal=marginal), inputs(count=4)
-    with torch.no_grad():
-        before = model(chroma, condition)
-        model.broaden(40)
-        torch.testing.assert_close(model(chroma, condition), before, atol=1e-12, rtol=1e-12)
-    large = PixelCNN(8, 1, 3, 3, hidden=40, levels=3, condition=2, late=late, marginal=marginal).double()
-    large.load_state_dict(model.state_dict())
-    assert repr(large) == repr(model)
-    # The new channels learn, and each is Cr's or Cb's, as a network of that size has them.
-    for layer in (model.to_levels, large.to_levels):
-        nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(large(chroma, condition), model(chroma, condition))
-    assert not torch.allclose(model(chroma, condition), before)
-    assert torch.equal(by_group(jacobian(scores(model, condition), chroma)), past(2))
-    model.broaden(40)  # nothing to do
-    assert torch.equal(large(chroma, condition), model(chroma, condition))
-    model.requires_grad_(False)
-    model.broaden(44)  # what is frozen stays so
-    model.inform(3, late=late)
-    assert {p.requires_grad for p in model.parameters()} == {False}
-    for hidden, error in ((38, ValueError), (41, ValueError), (48.0, TypeError), (True, TypeError)):
-        with pytest.raises(error, match=f"hidden must be .*got {hidden!r}"):
-            model.broaden(hidden)
-
-
-@pytest.mark.parametrize("attention, marginal", [(0, 0), (2, 0), (0, 6)])
-def test_more_of_a_condition_changes_nothing_until_it_learns(attention, marginal):
-    more = {"attention": attention, "marginal": marginal}
-    model, (chroma, condition) = build(2, **more), inputs(count=2)
-    news = torch.randn(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2)).to(condition)
-    richer = torch.cat([condition, news], 1)
-    with torch.no_grad():
-        before = model(chroma, condition)
-        model.inform(5, late=True)
-        torch.testing.assert_close(model(chroma, richer), before, atol=1e-12, rtol=1e-12)
-    large = PixelCNN(8, 2, 3, 3, hidden=24, levels=3, condition=5, late=True, **more).double()
-    large.load_state_dict(model.state_dict())
-    assert repr(large) == repr(model)
-    with torch.no_grad():
-        for layer in (large.condition_to_hidden, large.blocks[1].condition_to_vertical):
-            before = large(chroma, richer)
-            nn.init.normal_(layer.weight)
-            assert not torch.allclose(large(chroma, richer), before)
-        # Nothing new is learned of what is taken away, and the rest stays.
-        model.inform(2)
-        assert model.condition_to_hidden is not None
-        torch.testing.assert_close(model(chroma, condition), build(2, **more)(chroma, condition))
-    with pytest.raises(ValueError, match="condition must be at least 1, got 0"):
-        model.inform(0)
-    with pytest.raises(TypeError, match="condition must be an int, got 2.0"):
-        model.inform(2.0)
-    with pytest.raises(TypeError, match="late must be True or False, got 1"):
-        model.inform(2, late=1)
 
 
 def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_suggests():
@@ -492,45 +369,6 @@ def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
     torch.testing.assert_close(waves.T @ waves, torch.diag(squares), atol=1e-9, rtol=0)
 
 
-def test_a_marginal_that_is_mixed_in_changes_little_and_learns():
-    model, (chroma, condition) = build(1), inputs(count=4)
-    with torch.no_grad():
-        before = model(chroma, condition).softmax(2)
-        torch.manual_seed(0)
-        model.mix(6)
-        assert (model(chroma, condition).exp() - before).abs().max() < 0.05
-        torch.testing.assert_close(
-            model.gate(chroma, condition), torch.tensor(-3.0).sigmoid().double().expand(4, 2, 7, 9)
-        )
-    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, marginal=6).double()
-    built.load_state_dict(model.state_dict())
-    assert repr(built) == repr(model) and torch.equal(built(chroma, condition), model(chroma, condition))
-    sum(x.mean() for x in model.losses(model.quantize(chroma), condition).values()).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad.abs().sum() > 0, name
-    model.mix(0)
-    with pytest.raises(ValueError, match="a marginal of 6 channels already; got 3 more"):
-        model.mix(3)
-    for wrong, error in ((-1, ValueError), (2.0, TypeError), (True, TypeError)):
-        with pytest.raises(error, match=f"marginal must be .*got {wrong!r}"):
-            PixelCNN(8, 1, marginal=wrong)
-
-
-def test_in_whatever_order_it_grew_its_parameters_have_one_order():
-    # A run's checkpoint keeps the optimizer's state by the order of the parameters.
-    built = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2, attention=2, late=True, marginal=6)
-    wanted = [name for name, _ in built.named_parameters()]
-    for attended_last in (False, True):
-        model = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2)
-        if attended_last:
-            model.mix(6)
-            model.inform(2, late=True)
-        model.attend(2)
-        model.inform(2, late=True)
-        model.mix(0 if attended_last else 6)
-        assert [name for name, _ in model.named_parameters()] == wanted
-
-
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
     model, (chroma, condition) = build(1, attention=2), inputs()
     whole = past(max(HEIGHT, WIDTH))
@@ -598,12 +436,12 @@ def test_of_two_colors_it_draws_one_for_the_whole_map():
         ({"width": 7}, ValueError, "width must be even.*got 7"),
         ({"hidden": 3}, ValueError, "hidden must be even.*got 3"),
         ({"kernel": 4}, ValueError, "kernel must be odd, got 4"),
-        ({"first_kernel": 1}, ValueError, "first_kernel must be at least 3, got 1"),
-        ({"levels": 1}, ValueError, "levels must be at least 2, got 1"),
-        ({"blocks": -1}, ValueError, "blocks must be at least 0, got -1"),
-        ({"blocks": 1.0}, TypeError, "blocks must be an int, got 1.0"),
+        ({"first_kernel": 1}, ValueError, "first_kernel must be at least 3; got 1"),
+        ({"levels": 1}, ValueError, "levels must be at least 2; got 1"),
+        ({"blocks": -1}, ValueError, "blocks must be at least 0; got -1"),
+        ({"blocks": 1.0}, TypeError, "blocks must be a whole number; got 1.0"),
         ({"first_weights": "large"}, ValueError, "must be one of even, torch; got 'large'"),
-        ({"attention": -1}, ValueError, "attention must be at least 0, got -1"),
+        ({"attention": -1}, ValueError, "attention must be at least 0; got -1"),
         ({"attention": 7}, ValueError, "attention must divide the width, 64; got 7 heads"),
     ],
 )

@@ -4,12 +4,15 @@ import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -81,6 +84,46 @@ def test_environment_yml_is_in_step_with_pyproject():
     assert {name: bound for name, bound in conda.items() if name not in ("make", "pip")} == wanted
 
 
+def test_the_license_is_stated_as_tools_read_it():
+    """An SPDX text, and the file: setuptools knows them from 77 on, and stops taking a table in 2027."""
+    project = PYPROJECT["project"]
+    (needed,) = map(Requirement, PYPROJECT["build-system"]["requires"])
+    assert project["license"] == "MIT" and needed.specifier == ">=77"
+    assert all((ROOT / name).is_file() for name in project["license-files"])
+
+
+@pytest.mark.parametrize("name", ["build/lib/x.py", "colorlib.egg-info/PKG-INFO", "dist/x.whl", "runs/x"])
+def test_what_tools_make_is_not_committed(name):
+    assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT).returncode == 0
+
+
+def workflows():
+    paths = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    return {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+
+
+@pytest.mark.parametrize("name", workflows())
+def test_a_workflow_has_no_right_that_it_does_not_need(name):
+    workflow = workflows()[name]
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        if "permissions" in job:  # such a job runs nothing but actions: no step of it builds or installs
+            assert all("uses" in step and "run" not in step for step in job["steps"])
+            assert not any("checkout" in step["uses"] for step in job["steps"])
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+    text = (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+    for used in re.findall(r"uses: (.*)", text):  # a tag can be moved, a commit can't
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used), used
+
+
+def test_badges_show_workflows_that_are_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"actions/workflows/([\w.]+)", readme))
+    assert shown and shown <= set(workflows())
+
+
 def test_every_link_to_the_repository_names_its_home():
     links = load_script("links")
     wrong = {
@@ -121,6 +164,11 @@ def test_style():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def as_python(source):
+    """A cell's text with its magics and shell commands as the calls that IPython makes of them."""
+    return TransformerManager().transform_cell(source)
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_stored_notebooks_are_clean(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -135,6 +183,8 @@ def test_stored_notebooks_are_clean(path):
             assert "image/png" not in json.dumps(cell["outputs"])
             assert "raises-exception" not in cell["metadata"].get("tags", [])
             assert "NBVAL_SKIP" not in source
+            # Where a shell command fails, its cell goes on.
+            assert not re.search(r"get_ipython\(\)\.(system|getoutput)\(", as_python(source)), source
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -176,10 +226,23 @@ def lost_figures(code):
 def test_every_figure_that_a_cell_makes_is_shown(path):
     assert lost_figures("show.figure(fig)\nprint(1)") == [1] and not lost_figures("x = 1\nshow.grid(x)")
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        # The first cell installs the library on Colab: its magic stands alone in a branch.
-        code = "".join(cell["source"]).replace("    %pip", "    pass  # %pip")
         if cell["cell_type"] == "code":
-            assert not lost_figures(code), cell["id"]
+            assert not lost_figures(as_python("".join(cell["source"]))), cell["id"]
+
+
+def test_a_cell_that_a_magic_stopped_fails(tmp_path):
+    """The kernel reports it in another way than an exception."""
+    cells = ["print(1)\n%nosuchmagic\n", "%%nosuchmagic\n1", "%timeit -z 1", "%env NOSUCH", "1 / 0", "%pwd"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--rootdir", ".", "a.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "5 failed, 1 passed" in done.stdout and "`%nosuchmagic` not found" in done.stdout, done.stdout
 
 
 def test_claims_measured_in_chapters_are_in_the_ledger_once():

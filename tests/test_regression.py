@@ -123,9 +123,9 @@ def test_state_comes_back():
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ({"width": 0}, ValueError, "at least 1, got 0"),
+        ({"width": 0}, ValueError, "at least 1; got 0"),
         ({"width": 8.0}, TypeError, "8.0"),
-        ({"pretrained": True, "width": 16}, ValueError, "width 64, got 16"),
+        ({"pretrained": True, "width": 16}, ValueError, "width must be 64 with pretrained weights; got 16"),
     ],
 )
 def test_bad_parameters_are_named(arguments, error, message):

@@ -104,7 +104,7 @@ def test_titles_are_text_and_not_markup():
         (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError, "uint8"),
         (torch.full((3, 4, 4), 2.0), ValueError, "to 2"),
         (torch.full((3, 4, 4), float("nan")), ValueError, "nan"),
-        ("photo.png", TypeError, "str"),
+        ("photo.png", TypeError, "got 'photo.png'"),
     ],
 )
 def test_what_is_no_image_is_named(image, error, words):
@@ -114,26 +114,26 @@ def test_what_is_no_image_is_named(image, error, words):
 
 def test_wrong_calls_are_named():
     two = torch.rand(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="2 labels|one label an image, but 3"):
+    with pytest.raises(ValueError, match="labels must be one an image, 2; got 3"):
         show.frames(two, [1, 2, 3], "t")
-    with pytest.raises(ValueError, match="at least 2 images"):
+    with pytest.raises(ValueError, match="at least 2 to slide over; got 1"):
         show.frames(two[:1], [1], "t")
-    with pytest.raises(ValueError, match="start has to be an index from 0 to 1, but 2 came"):
+    with pytest.raises(ValueError, match="start must be from 0 to 1; got 2"):
         show.frames(two, [1, 2], "t", start=2)
-    with pytest.raises(ValueError, match="title is empty"):
+    with pytest.raises(ValueError, match="title must not be empty"):
         show.frames(two, [1, 2], " ")
-    with pytest.raises(ValueError, match="one title an image, but 1"):
+    with pytest.raises(ValueError, match="titles must be one an image, 2; got 1"):
         show.grid(two, ["a"])
     with pytest.raises(ValueError, match="titles or alt"):
         show.grid(two)
     with pytest.raises(ValueError, match="at least one image"):
         show.grid([])
-    with pytest.raises(ValueError, match="columns has to be 1 or more, but 0"):
+    with pytest.raises(ValueError, match="columns must be at least 1; got 0"):
         show.grid(two, alt="x", columns=0)
-    with pytest.raises(TypeError, match="Tensor came"):
+    with pytest.raises(TypeError, match="fig must be .*; got a tensor"):
         show.figure(two, alt="x")
     fig, _ = plt.subplots()
-    with pytest.raises(ValueError, match="alt is empty"):
+    with pytest.raises(ValueError, match="alt must not be empty"):
         show.figure(fig, alt=" ")
 
 
@@ -150,7 +150,7 @@ def test_claims_display_a_box_and_store_their_parts(monkeypatch):
         "S9.1-ours": "'1.0 and 2.0'", "S9.1-held": "'held'",
     }  # fmt: skip
     for identifier, held in [("claim 1", True), ("S9.1", "maybe"), ("S9.1", None)]:
-        with pytest.raises(ValueError, match="came"):
+        with pytest.raises(ValueError, match="; got"):
             show.claim(identifier, source="s", claimed="c", ours="o", held=held)
 
 
@@ -171,17 +171,17 @@ def test_choices_hold_an_image_for_each_set_of_boxes():
 
 def test_wrong_choices_are_named():
     four = torch.rand(4, 3, 4, 4)
-    with pytest.raises(ValueError, match="each set of 3 names, 8 of them, but 4 came"):
+    with pytest.raises(ValueError, match="each set of names, 8; got 4"):
         show.choices(four, ["a", "b", "c"], "t")
-    with pytest.raises(ValueError, match="1 to 6 names, but 0 came"):
+    with pytest.raises(ValueError, match="names must be 1 to 6 .*; got"):
         show.choices(four[:1], [], "t")
-    with pytest.raises(ValueError, match="1 to 6 names, but 7 came"):
+    with pytest.raises(ValueError, match="names must be 1 to 6 .*; got"):
         show.choices(four, list("abcdefg"), "t")
     with pytest.raises(ValueError, match="different"):
         show.choices(four, ["a", "a"], "t")
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="names must not be empty"):
         show.choices(four, ["a", " "], "t")
-    with pytest.raises(ValueError, match="index from 0 to 3, but 4 came"):
+    with pytest.raises(ValueError, match="start must be from 0 to 3; got 4"):
         show.choices(four, ["a", "b"], "t", start=4)
-    with pytest.raises(ValueError, match="title is empty"):
+    with pytest.raises(ValueError, match="title must not be empty"):
         show.choices(four, ["a", "b"], "")

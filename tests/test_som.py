@@ -292,8 +292,8 @@ def test_half_precision_is_worked_on_in_single_and_double_stays():
         (torch.zeros(1, 2, 3), ValueError, r"\(1, 2, 3\)"),
         (torch.zeros(0, 2), ValueError, r"\(0, 2\)"),
         (torch.zeros(4, 0), ValueError, r"\(4, 0\)"),
-        (torch.tensor([[0.0, 1.0], [math.nan, 1.0]]), ValueError, "1 of 2 samples"),
-        (torch.tensor([[0.0, 1.0], [math.inf, 1.0]]), ValueError, "1 of 2 samples"),
+        (torch.tensor([[0.0, 1.0], [math.nan, 1.0]]), ValueError, "1 of 2 rows"),
+        (torch.tensor([[0.0, 1.0], [math.inf, 1.0]]), ValueError, "1 of 2 rows"),
     ],
 )
 def test_bad_data_is_named(data, error, message):
@@ -306,17 +306,18 @@ def test_bad_data_is_named(data, error, message):
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1; got 0"),
         ({"epochs": 1.5}, TypeError, "1.5"),
-        ({"rule": "minibatch"}, ValueError, "'batch', 'online', got 'minibatch'"),
-        ({"init": "random"}, ValueError, "'pca', 'sample', got 'random'"),
-        ({"init": torch.zeros(4, 3)}, ValueError, r"\(9, 2\), got \(4, 3\)"),
+        ({"rule": "minibatch"}, ValueError, "batch, online; got 'minibatch'"),
+        ({"init": "random"}, ValueError, "pca, sample; got 'random'"),
+        ({"init": torch.zeros(4, 3)}, ValueError, r"\(9, 2\); got \(4, 3\)"),
         ({"init": torch.full((9, 2), math.nan)}, ValueError, "init must be finite"),
         ({"radius": (1.0, 2.0)}, ValueError, r"\(1.0, 2.0\)"),
-        ({"radius": (1.0, 0.0)}, ValueError, r"\(1.0, 0.0\)"),
-        ({"radius": 3.0}, ValueError, "pair"),
+        ({"radius": (1.0, 0.0)}, ValueError, r"radius must be in \(0, inf\); got 0.0"),
+        ({"radius": 3.0}, TypeError, "radius must be a sequence; got 3.0"),
+        ({"radius": (3.0,)}, ValueError, "pair"),
         ({"radius": (math.inf, 1.0)}, ValueError, "inf"),
-        ({"learning_rate": (1.5, 0.1)}, ValueError, "at most 1"),
+        ({"learning_rate": (1.5, 0.1)}, ValueError, r"in \(0, 1\]; got 1.5"),
     ],
 )
 def test_bad_arguments_are_named(change, error, message):
@@ -333,11 +334,11 @@ def test_other_mistakes_are_named():
         SOM(3, 3).fit(cloud(20, 1))
     with pytest.raises(ValueError, match="fit first"):
         SOM(3, 3).assign(cloud(8))
-    with pytest.raises(ValueError, match="2 features, the data 3"):
+    with pytest.raises(ValueError, match="2 features; got data of 3"):
         SOM(3, 3).fit(cloud(20)).assign(cloud(8, 3))
-    with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="rows must be at least 1; got 0"):
         SOM(0, 3)
-    with pytest.raises(TypeError, match="columns must be an int, got 3.0"):
+    with pytest.raises(TypeError, match="columns must be a whole number; got 3.0"):
         SOM(3, 3.0)
     with pytest.raises(ValueError, match="'triangular'"):
         SOM(3, 3, "triangular")

@@ -15,10 +15,13 @@ import threading
 import time
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from colorlib.data import World
 from colorlib.models import PatchMLP
@@ -227,7 +230,7 @@ def test_a_kill_between_renaming_and_removing_leaves_no_third_checkpoint(tmp_pat
         fit(Net(), Pictures(), recipe, tmp_path)
     assert len(checkpoints.listed(tmp_path)) == 4  # steps 0, 2, 4 and 6
     fit(Net(), Pictures(), recipe, tmp_path)  # it is finished, and tidies up
-    assert [checkpoints._read(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
+    assert [checkpoints.whole(path).step for path in checkpoints.listed(tmp_path)] == [6, 4]
 
 
 def test_what_a_step_sees_is_a_function_of_seed_and_step(tmp_path):
@@ -434,7 +437,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, dama
     if damage == "no checkpoint of ours":
         save_file({"x": torch.zeros(3)}, path)
     content = path.read_bytes()
-    with pytest.warns(UserWarning, match="checkpoint-00000012.safetensors is not a whole checkpoint"):
+    with (
+        pytest.warns(UserWarning, match="checkpoint-00000012.safetensors is not a whole checkpoint"),
+        pytest.warns(UserWarning, match="is now named checkpoint-00000012.safetensors.damaged"),
+    ):
         model = fit(Net(seed=1), Pictures(), RECIPE, tmp_path)
     assert (tmp_path / (path.name + ".damaged")).read_bytes() == content
     assert same(weights(model), weights(whole))
@@ -471,7 +477,8 @@ def test_a_full_disk_ends_with_a_plain_message_and_whole_checkpoints(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     left = sorted(path.name for path in (tmp_path / "full").iterdir())
-    assert left == ["checkpoint-00000000.safetensors", "checkpoint-00000004.safetensors", "metrics.jsonl"]
+    kept = ["checkpoint-00000000.safetensors", "checkpoint-00000004.safetensors"]
+    assert left == [*kept, "metrics.jsonl", "run.lock"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = fit(Net(hidden=64, seed=1), Pictures(), RECIPE, tmp_path / "full")
@@ -504,6 +511,8 @@ SPREAD = """
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == 2
+    with t.pytest.raises(ValueError, match="is a file"):  # in both, where only the first one looks
+        t.fit(t.plain(), t.Pictures(), t.RECIPE, t.__file__)
     model = t.fit(t.plain(seed=state.process_index), t.Pictures(), t.change(log_every=1), sys.argv[2])
     print(sum(p.double().sum().item() for p in model.parameters()), flush=True)
     state.destroy_process_group() if hasattr(state, "destroy_process_group") else None
@@ -570,15 +579,43 @@ def test_recipes_are_complete_and_checked():
         ({"steps": 0}, "steps must be at least 1; got 0"),
         ({"steps": 1.5}, "steps must be a whole number; got 1.5"),
         ({"optimizer": "lion"}, "optimizer must be one of adam, adamw, rmsprop, sgd; got 'lion'"),
-        ({"learning_rate": -1.0}, "above 0; got -1.0"),
-        ({"learning_rate": math.nan}, "finite; got nan"),
-        ({"ema": 1.0}, r"in \[0, 1\), or None; got 1.0"),
+        ({"learning_rate": -1.0}, r"in \(0, inf\); got -1.0"),
+        ({"learning_rate": math.nan}, r"in \(0, inf\); got nan"),
+        ({"ema": 1.0}, r"in \[0, 1\); got 1.0"),
         ({"accumulation": 3}, "divide batch, 4; got 3"),
         ({"warmup": 12}, "below steps, 12; got 12"),
         ({"schedule": "one-cycle"}, "warmup of at least 1"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):
             change(**settings)
+
+
+def test_recipes_take_numpy_s_numbers_and_print_python_s():
+    recipe = Recipe(
+        steps=np.int64(12),
+        batch=np.uint8(4),
+        learning_rate=np.float32(0.5),
+        betas=[np.float64(0.5), 0],
+        warmup=np.int32(3),
+        crop=np.int16(5),
+        clip=np.float64(2.0),
+        ema=np.float16(0.5),
+        settings={"width": 8, "sizes": (1, 2)},
+    )
+    settings = {"width": 8, "sizes": (1, 2)}
+    numbers = {"learning_rate": 0.5, "betas": (0.5, 0), "warmup": 3, "crop": 5, "clip": 2.0, "ema": 0.5}
+    assert recipe == Recipe(steps=12, batch=4, settings=settings, **numbers)
+    assert eval(repr(recipe), {"Recipe": Recipe}) == recipe and "np." not in repr(recipe)
+    for name in ("steps", "batch", "learning_rate", "warmup", "clip", "ema", "crop", "seed", "colorful"):
+        for wrong in (True, "4", [4], 4j, math.inf, math.nan, np.float64("nan"), -1):
+            with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+                change(**{name: wrong})
+    for settings in ({"a": torch.ones(2)}, {"a": {1, 2}}, {"a": object()}, [("a", 1)], "a"):
+        with pytest.raises(TypeError, match="^settings must"):
+            change(settings=settings)
+    for betas in ((0.5,), 0.5, (0.5, True), ("0.5", 0.5), (0.5, 1.0), None):
+        with pytest.raises((TypeError, ValueError), match="^betas must be"):
+            change(betas=betas)
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(10, 50), (1, 7)])
@@ -599,17 +636,107 @@ def test_the_one_cycle_is_torch_s(warmup, steps):
     assert 0 < cosine.rate(steps - 1) < 1e-3
 
 
+class NoFloat64(TorchDispatchMode):
+    """Apple's GPUs refuse numbers of 64 bits."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        out = function(*arguments, **(options or {}))
+        for tensor in tree_flatten(out)[0]:
+            if isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float64:
+                raise TypeError(f"{function} gives float64")
+        return out
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_training_asks_for_no_float64(tmp_path, optimizer):
+    recipe = change(
+        optimizer=optimizer, clip=0.1, ema=0.9, flip=True, crop=5, accumulation=2, weight_decay=0.1
+    )
+    stopped = Net(act=AtCall(10, lambda: signal.raise_signal(signal.SIGTERM)))
+    stopped.figures = {"accuracy": 0.5}
+    with NoFloat64():
+        with pytest.raises(Interrupted):
+            fit(stopped, Pictures(), recipe, tmp_path)
+        fit(Net(), Pictures(), recipe, tmp_path)
+    with pytest.raises(TypeError, match="gives float64"), NoFloat64():
+        torch.ones(2).double()
+
+
 def test_wrong_arguments_are_named(tmp_path):
+    def players(value):
+        model = Net()
+        model.players = lambda: value
+        return model
+
+    def loss(value):
+        model = Net()
+        model.loss = lambda batch: value
+        return model
+
+    class Data(Pictures):
+        def __init__(self, out):
+            super().__init__()
+            self.out = out
+
+        def batch(self, indices, device=None):
+            return self.out
+
+    one = list(Net().parameters())
+    figures = Net(act=lambda model: model.figures.update(a=torch.ones(2)))
+    figures.figures = {}
+    odd = Net()
+    odd.settings = {"prior": torch.ones(2)}
     for arguments, message in [
         (("net", Pictures(), RECIPE), "torch Module; got str"),
+        ((Net, Pictures(), RECIPE), "torch Module; got type"),
         ((Net(), Pictures(), "quick"), "must be a Recipe"),
+        ((Net(), Pictures(), Recipe), "must be a Recipe"),
         ((Net(), [1, 2], RECIPE), "method batch"),
+        ((Net(), None, RECIPE), "method batch"),
+        ((Net(), World, RECIPE), "method batch"),
         ((nn.Linear(1, 1), Pictures(), RECIPE), "Linear has neither loss"),
+        ((players([one]), Pictures(), RECIPE), "must be a dict of Players; got "),
+        ((players({"a": 3}), Pictures(), RECIPE), "must be a dict of Players; got "),
+        ((players({}), Pictures(), RECIPE), "players.. is empty"),
+        ((players({"a": Player([], len)}), Pictures(), RECIPE), "'a' has no parameters"),
+        (
+            (players({"a": Player(one, len, 0.5)}), Pictures(), RECIPE),
+            "every of the player .a. must be",
+        ),
+        (
+            (players({"a": Player(one, len, True)}), Pictures(), RECIPE),
+            "every of the player .a. must be",
+        ),
+        ((loss(3.0), Pictures(), RECIPE), "must be a scalar tensor; got float"),
+        ((loss(torch.ones(2)), Pictures(), RECIPE), r"must be a scalar tensor; got shape \(2,\)"),
+        ((loss(torch.ones(())), Pictures(), RECIPE), "doesn't depend on its parameters"),
+        ((figures, Pictures(), RECIPE), r"figures\['a'\] must be a scalar; got \(2,\)"),
+        ((odd, Pictures(), RECIPE), "settings, start and side must fit into JSON"),
+        ((Net(), Data(3), RECIPE), "a dict or a dataclass of tensors; it gave int"),
+        ((Net(), Data({}), RECIPE), r"'rgb' of shape \(B, 3, H, W\); got none"),
+        ((Net(), Data({"rgb": torch.ones(4, 3, 8)}), RECIPE), r"got \(4, 3, 8\)"),
+        ((Net(), Data({"rgb": torch.ones(4, 3, 8, 8).byte()}), RECIPE), "floating-point .* got torch.uint8"),
+        ((Net(), Data({"rgb": torch.ones(3, 3, 8, 8)}), RECIPE), r"asked for 4 pictures.*'rgb' of \(3, 3, 8"),
+        (
+            (Net(), Data({"rgb": torch.ones(4, 3, 8, 8), "mask": torch.ones(())}), RECIPE),
+            r"asked for 4 pictures.*'mask' of \(\)",
+        ),
+        ((Net(), Pictures(0), RECIPE), r"no pictures in Pictures\(0\)"),
     ]:
-        with pytest.raises(TypeError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             fit(*arguments, tmp_path / "run")
+        assert not (tmp_path / "run").exists() or os.listdir(tmp_path / "run") == ["run.lock"], message
+    for directory, message in [
+        (3, "got 3"),
+        (None, "got None"),
+        (b"run", "got b'run'"),
+        ("", "an empty text"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=f"^directory must be .*{message}"):
+            fit(Net(), Pictures(), RECIPE, directory)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file is a file"):
-        fit(Net(), Pictures(), RECIPE, tmp_path / "file")
+    for directory in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ValueError, match="file is a file"):
+            fit(Net(), Pictures(), RECIPE, directory)
     with pytest.raises(FileNotFoundError, match="metrics.jsonl"):
         history(tmp_path)

@@ -10,6 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+from colorlib._check import choice, finite, floating, listed, number, whole, wholes
+from colorlib.color.bins import double
+
 # So many distances between samples and neurons are held at a time: 4 MiB in float32.
 PAIRS_AT_ONCE = 2**20
 
@@ -25,7 +28,7 @@ def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
     data : Tensor
         Samples, (N, D).
     neurons : Tensor
-        Neurons, (K, D), same dtype and device.
+        Neurons, (K, D).
     k : int
         How many neurons, at most K.
 
@@ -33,7 +36,19 @@ def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
     -------
     Tensor
         Indices into ``neurons``, int64, (N, k); a lower index wins a tie for the first place.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For samples or neurons that are no finite floating-point rows of one length, or another ``k``.
     """
+    data = _check_data(data)
+    neurons = _check_data(neurons, "neurons").to(data)
+    _check_features(data, neurons)
+    return _nearest(data, neurons, whole(k, "k", 1, len(neurons)))
+
+
+def _nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
     # |x - w|^2 = |x|^2 + 2 (|w|^2 / 2 - x.w), and |x|^2 is the same for every neuron: rank by the bracket
     # alone. Distances do not change when the origin moves; near the neurons the bracket loses fewer digits.
     origin = neurons.mean(0)
@@ -86,11 +101,9 @@ class SOM:
     """
 
     def __init__(self, rows: int, columns: int, topology: str = "rectangular"):
-        for name, value in (("rows", rows), ("columns", columns)):
-            _check_count(name, value)
-        _check_choice("topology", topology, ("rectangular", "hexagonal"))
-        self.rows, self.columns, self.topology = rows, columns, topology
-        sides = [torch.arange(side, dtype=torch.float64) for side in (rows, columns)]
+        self.rows, self.columns = wholes(rows=rows, columns=columns)
+        self.topology = choice(topology, "topology", ("rectangular", "hexagonal"))
+        sides = [torch.arange(side, dtype=torch.float64, device="cpu") for side in (self.rows, self.columns)]
         y, x = torch.meshgrid(*sides, indexing="ij")
         if topology == "hexagonal":
             x, y = x + 0.5 * (y % 2), y * math.sqrt(3) / 2
@@ -154,13 +167,13 @@ class SOM:
             for any other argument out of its range.
         """
         data = _check_data(data)
-        _check_count("epochs", epochs)
-        _check_choice("rule", rule, ("batch", "online"))
+        epochs, seed = whole(epochs, "epochs", 1), whole(seed, "seed", -(2**63), 2**64 - 1)
+        choice(rule, "rule", ("batch", "online"))
         if radius is None:
             in_order = isinstance(init, str) and init == "pca"
             radius = (1.0 if in_order else max(max(self.rows, self.columns) / 2, 1.0), 0.25)
-        radii = _check_decay("radius", radius, math.inf)
-        rates = _check_decay("learning_rate", learning_rate, 1)
+        radii = _check_decay("radius", radius, "(0, inf)")
+        rates = _check_decay("learning_rate", learning_rate, "(0, 1]")
         generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws for every device
 
         neurons = self._start(data, init, generator)
@@ -181,12 +194,9 @@ class SOM:
         """Neurons before the first epoch, (K, D)."""
         count = self.rows * self.columns
         if isinstance(init, Tensor):
-            if init.shape != (count, data.shape[1]):
-                raise ValueError(f"init must be {(count, data.shape[1])}, got {tuple(init.shape)}")
-            if not init.isfinite().all():
-                raise ValueError("init must be finite, got NaN or infinite values")
+            finite(floating(init, "init", f"({count}, {data.shape[1]})"), "init")
             return init.detach().to(data).clone()
-        _check_choice("init", init, ("pca", "sample"))
+        choice(init, "init", ("pca", "sample"))
         if init == "sample":
             if len(data) < count:
                 raise ValueError(
@@ -196,7 +206,7 @@ class SOM:
         mean = data.mean(0)
         centered = data - mean
         # Eigenvectors of the covariance, the largest variance first; a small matrix, so on the CPU.
-        variance, axes = torch.linalg.eigh((centered.T @ centered / len(data)).double().cpu())
+        variance, axes = torch.linalg.eigh((centered.T @ centered / len(data)).cpu().double())
         variance, axes = variance.flip(0).clamp(min=0), axes.flip(1)
         sides = sum(side > 1 for side in (self.rows, self.columns))
         directions = int((variance > 100 * torch.finfo(data.dtype).eps * variance[0]).sum())
@@ -211,7 +221,7 @@ class SOM:
         # Places on the map from -1 to 1 on each side (0 along a side of one neuron), the longer side first.
         low, high = self.positions.amin(0), self.positions.amax(0)
         place = (2 * self.positions - low - high) / (high - low).clamp(min=1e-6)
-        place = place * torch.tensor([self.columns > 1, self.rows > 1])
+        place = place * torch.tensor([self.columns > 1, self.rows > 1], device="cpu")
         if self.rows > self.columns:
             place = place.flip(1)
         place = place[:, : len(steps)].to(data)
@@ -258,11 +268,10 @@ class SOM:
 
     def _nearest(self, data: Tensor, k: int = 1) -> Tensor:
         if self.neurons is None:
-            raise ValueError("this map has no neurons yet: call fit first")
+            raise ValueError("this map has no neurons yet to compare data with: call fit first")
         data = _check_data(data)
-        if data.shape[1] != self.neurons.shape[1]:
-            raise ValueError(f"the neurons have {self.neurons.shape[1]} features, the data {data.shape[1]}")
-        return nearest(data.to(self.neurons), self.neurons, k)
+        _check_features(data, self.neurons)
+        return _nearest(data.to(self.neurons), self.neurons, k)
 
 
 def _batch_epoch(data: Tensor, neurons: Tensor, distance2: Tensor, radius: float) -> Tensor:
@@ -271,14 +280,16 @@ def _batch_epoch(data: Tensor, neurons: Tensor, distance2: Tensor, radius: float
     The weighted mean over all samples needs only, for each neuron j, the sum S_j of the samples that it won
     and their number n_j: neuron i moves to sum_j h_ij S_j / sum_j h_ij n_j.
     """
-    winners = nearest(data, neurons)[:, 0]
+    winners = _nearest(data, neurons)[:, 0]
     # In double precision: float32 sums over a million samples lose too many digits.
-    sums = torch.zeros_like(neurons, dtype=torch.float64).index_add_(0, winners, data.double())
-    counts = torch.bincount(winners, minlength=len(neurons)).double()
-    h = torch.exp(distance2.double() / (-2 * radius**2))
+    wide, old = double(data), double(neurons)
+    sums = torch.zeros_like(old).index_add_(0, winners.to(wide.device), wide)
+    counts = double(torch.bincount(winners, minlength=len(neurons)))
+    h = torch.exp(double(distance2) / (-2 * radius**2))
     weight = (h @ counts)[:, None]
     # A neuron so far from every winner that its weight underflows stays where it is.
-    return torch.where(weight > 1e-300, h @ sums / weight, neurons.double()).to(neurons)
+    moved = torch.where(weight > 1e-300, h @ sums / weight, old)
+    return moved.to(neurons.dtype).to(neurons.device)
 
 
 def _online_epoch(
@@ -301,39 +312,24 @@ def _decay(ends: tuple[float, float], step: int, steps: int) -> float:
     return first * (last / first) ** (step / max(steps - 1, 1))
 
 
-def _check_data(data: Tensor) -> Tensor:
-    if not isinstance(data, Tensor):
-        raise TypeError(f"data must be a tensor, got {type(data).__name__}")
-    if not data.is_floating_point():
-        raise TypeError(f"data must be floating point, got {data.dtype}")
-    if data.ndim != 2 or 0 in data.shape:
-        raise ValueError(
-            f"data must be (N, D) with at least one sample and one feature, got {tuple(data.shape)}"
-        )
+def _check_data(data: Tensor, name: str = "data") -> Tensor:
+    floating(data, name, "(N, D)", empty=False)
     if not data.isfinite().all():
         bad = int((~data.isfinite()).any(1).sum())
-        raise ValueError(f"data must be finite, got NaN or infinite values in {bad} of {len(data)} samples")
+        raise ValueError(f"{name} must be finite; got NaN or infinite values in {bad} of {len(data)} rows")
     return data.detach().to(torch.promote_types(data.dtype, torch.float32))
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+def _check_features(data: Tensor, neurons: Tensor) -> None:
+    if data.shape[1] != neurons.shape[1]:
+        raise ValueError(f"the neurons have {neurons.shape[1]} features; got data of {data.shape[1]}")
 
 
-def _check_choice(name: str, value: str, choices: tuple) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _check_decay(name: str, ends: tuple, most: float) -> tuple[float, float]:
-    try:
-        first, last = map(float, ends)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a pair (first, last), got {ends!r}") from None
-    if not most >= first >= last > 0 or math.isinf(first):
-        limit = "" if math.isinf(most) else f" and at most {most}"
-        raise ValueError(f"{name} must fall from its first to its last value, above 0{limit}, got {ends!r}")
+def _check_decay(name: str, ends: tuple, interval: str) -> tuple[float, float]:
+    pair = listed(ends, name)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a pair (first, last); got {ends!r}")
+    first, last = (number(end, name, interval) for end in pair)
+    if last > first:
+        raise ValueError(f"{name} must not rise from its first to its last value; got {ends!r}")
     return first, last

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.spatial import ConvexHull
 
-from colorlib.color._check import check_floating, check_image
+from colorlib._check import came, floating, number, place, whole
 from colorlib.color.spaces import rgb_to_lab
 
 STEP = 10  # the bins lie on a square grid in the ab plane, this far apart
@@ -54,6 +54,9 @@ def ab_bins(device=None, dtype=torch.float32):
     Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1,
     names the number of bins and their step. The recipe above is this library's; it gives the published bins.
     """
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype must be a torch.dtype; got {came(dtype)}")
+    device = None if device is None else place(device)
     return torch.tensor(_derive_bins(), device=device, dtype=dtype)
 
 
@@ -155,9 +158,8 @@ def _nearest_five(a, b):
 def _nearest(a, b, k):
     """The k bins nearest to each point (N,), compared with all of them: the same two as above, (N, k)."""
     # A far point is almost equally far from all bins: only double precision tells them apart.
-    wide = torch.float32 if a.device.type == "mps" else torch.float64
-    bins = ab_bins(a.device, wide)
-    points = torch.stack([a, b], -1).to(wide)
+    points = double(torch.stack([a, b], -1))
+    bins = ab_bins(points.device, torch.float64)
     finite = points.isfinite().all(-1, keepdim=True)
     indices, distances = [], []
     for part in points.masked_fill(~finite, 0).split(4096):
@@ -166,7 +168,13 @@ def _nearest(a, b, k):
         indices.append(nearest.indices)
         distances.append(nearest.values - nearest.values[:, :1])
     indices, distances = torch.cat(indices), torch.cat(distances)
-    return indices.masked_fill(~finite, 0), distances.masked_fill(~finite, math.nan).to(a.dtype)
+    distances = distances.masked_fill(~finite, math.nan).to(a.dtype)
+    return indices.masked_fill(~finite, 0).to(a.device), distances.to(a.device)
+
+
+def double(x):
+    """`x` in double precision: on its own device, or on the CPU where that has none, as Apple's GPUs."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def soft_encode(ab, k=5, sigma=5.0):
@@ -193,25 +201,16 @@ def soft_encode(ab, k=5, sigma=5.0):
 
     Raises
     ------
-    TypeError
-        If `ab` is not a tensor of a floating dtype.
-    ValueError
-        If its shape, `k` or `sigma` is not one of the above.
+    TypeError, ValueError
+        For an argument of another type, shape or range.
 
     References
     ----------
     Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1.
     """
-    check_floating(ab, "ab")
+    floating(ab, "ab", "(..., 2, H, W)", "(N, 2)", "(2,)")
     flat = ab.dim() < 3
-    if flat and (ab.dim() == 0 or ab.shape[-1] != 2):
-        raise ValueError(f"ab must have shape (..., 2, H, W), (N, 2) or (2,); got {tuple(ab.shape)}")
-    if not flat:
-        check_image(ab, 2, "ab")
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= COUNT:
-        raise ValueError(f"k must be a whole number from 1 to {COUNT}; got {k!r}")
-    if not sigma > 0:
-        raise ValueError(f"sigma must be above 0; got {sigma!r}")
+    k, sigma = whole(k, "k", 1, COUNT), number(sigma, "sigma", "(0, inf]")
 
     shape = ab.shape
     a, b = ab.unbind(-1 if flat else -3)
@@ -257,24 +256,15 @@ def annealed_mean(logits, temperature=0.38):
 
     Raises
     ------
-    TypeError
-        If `logits` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not one of the above, or the temperature is negative or NaN.
+    TypeError, ValueError
+        For an argument of another type, shape or range.
 
     References
     ----------
     Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.3, equation 5.
     """
-    check_floating(logits, "logits")
-    flat = logits.dim() < 3
-    if flat and (logits.dim() == 0 or logits.shape[-1] != COUNT):
-        wanted = f"(..., {COUNT}, H, W), (N, {COUNT}) or ({COUNT},)"
-        raise ValueError(f"logits must have shape {wanted}; got {tuple(logits.shape)}")
-    if not flat:
-        check_image(logits, COUNT, "logits")
-    if isinstance(temperature, str) or not temperature >= 0:
-        raise ValueError(f"temperature must be from 0 to infinity; got {temperature!r}")
+    floating(logits, "logits", f"(..., {COUNT}, H, W)", f"(N, {COUNT})", f"({COUNT},)")
+    flat, temperature = logits.dim() < 3, number(temperature, "temperature", "[0, inf]")
 
     wide = logits.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
     wide = wide if flat else wide.movedim(-3, -1)
@@ -298,13 +288,11 @@ def annealed_mean(logits, temperature=0.38):
 # Rebalancing ------------------------------------------------------------------------------------------------
 
 
-def _check_prior(prior):
-    check_floating(prior, "prior")
-    if prior.dim() != 1 or not len(prior):
-        raise ValueError(f"prior must have shape (Q,) with Q at least 1; got {tuple(prior.shape)}")
+def _check_prior(prior, shape="(Q,)"):
+    floating(prior, "prior", shape, empty=False)
     if not (prior >= 0).all():
         raise ValueError(f"prior must hold no negative number and no NaN; its least is {prior.min().item()}")
-    total = prior.double().sum().item()
+    total = double(prior).sum().item()
     # The rounding of Q numbers may add up, but no more than this.
     if abs(total - 1) > max(1e-3, torch.finfo(prior.dtype).eps):
         raise ValueError(f"prior must sum to 1; it sums to {total:.6g}")
@@ -325,10 +313,8 @@ def bin_prior(ab):
 
     Raises
     ------
-    TypeError
-        If `ab` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not one of the above, if it is empty, or if some color is not finite.
+    TypeError, ValueError
+        For anything else than a floating tensor of such a shape, for no color, or one that is not finite.
     """
     indices, weights = soft_encode(ab)
     nearest = indices.select(-1 if ab.dim() < 3 else -3, 0).flatten()
@@ -337,7 +323,8 @@ def bin_prior(ab):
     broken = weights.isnan().select(-1 if ab.dim() < 3 else -3, 0).sum().item()
     if broken:
         raise ValueError(f"ab holds {broken} colors that are not finite")
-    return (torch.bincount(nearest, minlength=COUNT).double() / len(nearest)).to(ab.dtype)
+    shares = double(torch.bincount(nearest, minlength=COUNT)) / len(nearest)
+    return shares.to(ab.dtype).to(ab.device)
 
 
 def smooth_prior(prior, sigma=5.0):
@@ -360,18 +347,14 @@ def smooth_prior(prior, sigma=5.0):
 
     Raises
     ------
-    TypeError
-        If `prior` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (313,), if it is not a distribution, or if `sigma` is not above 0.
+    TypeError, ValueError
+        For a `prior` that is no floating tensor (313,) or no distribution, or a `sigma` that is not above 0.
 
     References
     ----------
     Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2.
     """
-    _check_prior(prior)
-    if len(prior) != COUNT:
-        raise ValueError(f"prior must have shape ({COUNT},); got {tuple(prior.shape)}")
+    _check_prior(prior, f"({COUNT},)")
     wide = prior.to(torch.float64 if prior.dtype == torch.float64 else torch.float32)
     indices, weights = soft_encode(ab_bins(wide.device, wide.dtype), k=COUNT, sigma=sigma)
     shares = weights * wide[:, None]
@@ -398,18 +381,16 @@ def rebalancing_weights(prior, mix=0.5):
 
     Raises
     ------
-    TypeError
-        If `prior` is not a tensor of a floating dtype.
-    ValueError
-        If `prior` is not a distribution, if `mix` is outside [0, 1], or if `mix` is 0 and some share is 0.
+    TypeError, ValueError
+        For a `prior` that is no floating tensor (Q,) or no distribution, a `mix` outside [0, 1], or a `mix`
+        of 0 where some share is 0.
 
     References
     ----------
     Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2, equation 4.
     """
     _check_prior(prior)
-    if not 0 <= mix <= 1:
-        raise ValueError(f"mix must be from 0 to 1; got {mix!r}")
+    mix = number(mix, "mix", "[0, 1]")
     empty = int((prior == 0).sum())
     if mix == 0 and empty:
         raise ValueError(f"mix is 0 and {empty} bins have the share 0: their weight would be infinite")

@@ -2,7 +2,7 @@
 
 import torch
 
-from colorlib.color._check import check_image
+from colorlib._check import image
 
 
 def colorfulness(rgb):
@@ -27,16 +27,14 @@ def colorfulness(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Hasler and Suesstrunk, Measuring colorfulness in natural images, SPIE 5007, 2003.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     wide = rgb.to(torch.float64 if rgb.dtype == torch.float64 else torch.float32)
     red, green, blue = (255 * wide).unbind(-3)
     opponents = torch.stack([red - green, (red + green) / 2 - blue]).flatten(-2)

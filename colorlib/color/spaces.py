@@ -2,12 +2,13 @@
 
 Every function takes float16, bfloat16, float32 or float64, on any device, and returns the dtype that came in.
 The half types are computed in float32 inside. Gradients are finite everywhere. A NaN in one pixel makes that
-pixel NaN and no other. A tensor that is not floating raises `TypeError`; a wrong shape raises `ValueError`.
+pixel NaN and no other. A tensor that is not floating raises `TypeError`; a wrong shape raises `ValueError`,
+and so do 8 or 16 bits that nobody has divided: only on a CPU, for on a GPU looking would mean waiting.
 """
 
 import torch
 
-from colorlib.color._check import check_image
+from colorlib._check import flag, image, undivided
 
 # Linear sRGB to CIE XYZ, and the white point D65 seen at 2 degrees: the figures that scikit-image uses.
 XYZ_FROM_RGB = (
@@ -35,7 +36,7 @@ _YCBCR_FROM_RGB = (
 
 
 def _inverse(matrix):
-    return tuple(map(tuple, torch.tensor(matrix, dtype=torch.float64).inverse().tolist()))
+    return tuple(map(tuple, torch.tensor(matrix, dtype=torch.float64, device="cpu").inverse().tolist()))
 
 
 # The white point is folded into the matrices: one multiplication less for each value.
@@ -154,16 +155,14 @@ def rgb_to_lab(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(_rgb_to_lab, rgb, 3)
 
 
@@ -185,16 +184,15 @@ def lab_to_rgb(lab, clip=True):
 
     Raises
     ------
-    TypeError
-        If `lab` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape.
 
     References
     ----------
     CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
     """
-    check_image(lab, 3, "lab")
+    image(lab, 3, "lab")
+    clip = flag(clip, "clip")
     return _convert(lambda part: _lab_to_rgb(part, clip), lab, 3)
 
 
@@ -224,16 +222,14 @@ def rgb_to_gray(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     IEC 61966-2-1.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(_rgb_to_gray, rgb, 1)
 
 
@@ -255,12 +251,10 @@ def fit_gamut(lab):
 
     Raises
     ------
-    TypeError
-        If `lab` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape.
     """
-    check_image(lab, 3, "lab")
+    image(lab, 3, "lab")
     with torch.no_grad():
         return _convert(_fit_gamut, lab.detach(), 3)
 
@@ -308,16 +302,14 @@ def rgb_to_yuv(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     ITU-R BT.470-6.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(lambda part: _mix(part, YUV_FROM_RGB), rgb, 3)
 
 
@@ -336,16 +328,14 @@ def yuv_to_rgb(yuv):
 
     Raises
     ------
-    TypeError
-        If `yuv` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     ITU-R BT.470-6.
     """
-    check_image(yuv, 3, "yuv")
+    image(yuv, 3, "yuv", unit=True)
     return _convert(lambda part: _mix(part, _RGB_FROM_YUV), yuv, 3)
 
 
@@ -377,16 +367,14 @@ def rgb_to_ycbcr(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     ITU-T T.871 (JFIF); the luma weights are those of ITU-R BT.601.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(_rgb_to_ycbcr, rgb, 3)
 
 
@@ -405,16 +393,14 @@ def ycbcr_to_rgb(ycbcr):
 
     Raises
     ------
-    TypeError
-        If `ycbcr` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     ITU-T T.871 (JFIF).
     """
-    check_image(ycbcr, 3, "ycbcr")
+    image(ycbcr, 3, "ycbcr", unit=True)
     return _convert(_ycbcr_to_rgb, ycbcr, 3)
 
 
@@ -487,16 +473,14 @@ def rgb_to_hsv(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Smith, Color gamut transform pairs, SIGGRAPH 1978.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(lambda part: _rgb_to_hsv(part, _tiny(rgb)), rgb, 3)
 
 
@@ -515,16 +499,14 @@ def hsv_to_rgb(hsv):
 
     Raises
     ------
-    TypeError
-        If `hsv` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Smith, Color gamut transform pairs, SIGGRAPH 1978.
     """
-    check_image(hsv, 3, "hsv")
+    undivided(image(hsv, 3, "hsv").narrow(-3, 1, 2), "hsv")
     return _convert(_hsv_to_rgb, hsv, 3)
 
 
@@ -545,16 +527,14 @@ def rgb_to_hsl(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(lambda part: _rgb_to_hsl(part, _tiny(rgb)), rgb, 3)
 
 
@@ -573,16 +553,14 @@ def hsl_to_rgb(hsl):
 
     Raises
     ------
-    TypeError
-        If `hsl` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
     """
-    check_image(hsl, 3, "hsl")
+    undivided(image(hsl, 3, "hsl").narrow(-3, 1, 2), "hsl")
     return _convert(_hsl_to_rgb, hsl, 3)
 
 
@@ -612,16 +590,14 @@ def rgb_to_cmyk(rgb):
 
     Raises
     ------
-    TypeError
-        If `rgb` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 3, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
 
     References
     ----------
     Foley et al., Computer Graphics: Principles and Practice, chapter 13: all shared ink becomes black.
     """
-    check_image(rgb, 3, "rgb")
+    image(rgb, 3, "rgb", unit=True)
     return _convert(lambda part: _rgb_to_cmyk(part, _tiny(rgb)), rgb, 4)
 
 
@@ -640,10 +616,8 @@ def cmyk_to_rgb(cmyk):
 
     Raises
     ------
-    TypeError
-        If `cmyk` is not a tensor of a floating dtype.
-    ValueError
-        If its shape is not (..., 4, H, W).
+    TypeError, ValueError
+        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
     """
-    check_image(cmyk, 4, "cmyk")
+    image(cmyk, 4, "cmyk", unit=True)
     return _convert(_cmyk_to_rgb, cmyk, 3)

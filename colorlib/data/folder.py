@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import re
 import threading
 import warnings
-import zipfile
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from colorlib._check import number, whole
 from colorlib.color import colorfulness
 
-from .pictures import open_picture, picture_files, square
+from .archive import Archive
+from .pictures import Listing, listing, open_picture, square
 
 _TRIES = 32  # stand-ins drawn by chance before the pictures are gone through in their order
+CURVE = "learning_curve.png"
+_RUN = re.compile(r"metrics\.jsonl|checkpoint-\d+\.safetensors")  # what shows that a folder is a run's
 
 
 class Folder:
@@ -33,23 +39,39 @@ class Folder:
     was read before.
 
     A picture is read as :func:`read` does: turned upright, converted to sRGB by its color profile, on white
-    where it is transparent. A gray picture has three equal channels.
+    where it is transparent. A gray picture has three equal channels. In a zip file none may be larger than
+    512 MiB unpacked.
+
+    Threads may share it, and it may be sent to other processes or used in those that are forked: under
+    torch's ``DataLoader``, with any number of workers, ``folder[index]`` gives what it gives here.
 
     Parameters
     ----------
     path : str or Path, or a sequence of them
-        A folder or a zip file. Files that begin with a dot are passed over. Of several, the pictures of the
-        first come first.
+        A folder or a zip file. Files that begin with a dot are passed over, and so are the folders in it that
+        hold a training run. Of several, the pictures of the first come first.
     size : int
         Height and width of what it gives, in pixels, at least 1.
     colorful : float
         Least :func:`colorlib.color.colorfulness` of a picture; 0 takes all. Around 10 leaves out pictures in
         black and white and those nearly so.
+    without : sequence of str or Path
+        Folders inside that are passed over.
 
     Attributes
     ----------
     names : tuple of str
         The pictures' paths within their folder or zip file, ``/`` between the parts.
+    others : tuple of str
+        The files passed over because they are no pictures by their endings.
+    results : tuple of Path
+        The folders passed over that have pictures in them.
+    unfit : frozenset of int
+        The pictures asked for so far for which others stand in.
+    identity : str
+        A hash of the pictures' names and sizes, and in a zip file of their CRCs: the same on another machine,
+        and another one where a picture was added, taken away or changed (but for one changed in a folder
+        without changing its size).
 
     Raises
     ------
@@ -59,37 +81,48 @@ class Folder:
         If the path has no pictures in it or is no zip file, or another argument is out of its range.
     """
 
-    def __init__(self, path, size: int = 64, colorful: float = 0.0):
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"size must be a whole number; got {size!r}")
-        if size < 1:
-            raise ValueError(f"size must be at least 1; got {size}")
-        if isinstance(colorful, bool) or not isinstance(colorful, (int, float)):
-            raise TypeError(f"colorful must be a number; got {colorful!r}")
-        if not colorful >= 0:
-            raise ValueError(f"colorful must be 0 or more; got {colorful}")
-        paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-        if not paths:
+    def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
+        self.size = whole(size, "size", 1, 2**16)
+        self.colorful = number(colorful, "colorful", "[0, inf)")
+        self.paths = _paths(path, "path")
+        if not self.paths:
             raise ValueError("path must name a folder or a zip file; got none")
-        self.paths, self.size, self.colorful = tuple(Path(one) for one in paths), size, colorful
-        # Each picture: the place of its folder in `paths`, and its name there.
-        self._places = [(place, name) for place, one in enumerate(self.paths) for name in picture_files(one)]
-        self.names = tuple(name for _, name in self._places)
+        without = {one.resolve() for one in _paths(without, "without")}
+        self._zipped = tuple(not one.is_dir() for one in self.paths)
         self._reset()
+        # Each picture: the place of its folder in `paths`, its name there, and in a zip file size and CRC.
+        self._places: list[tuple[int, str, tuple[int, int] | None]] = []
+        results: dict[Path, None] = {}
+        others: list[str] = []
+        for place, one in enumerate(self.paths):
+            found, result_of = listing(one), _Results(one, without)
+            kinds = {name: result_of(name) for name in found.names}
+            results.update((kind, None) for kind in kinds.values() if kind is not None)
+            found = Listing(
+                [name for name, kind in kinds.items() if kind is None],
+                [name for name in found.others if result_of(name) is None],
+            )
+            if not found.names:
+                raise ValueError(f"no pictures in {one}{_besides(found, kinds.values())}")
+            archive = self._archive(place) if self._zipped[place] else None
+            self._places += [(place, name, archive and archive.stamp(name)) for name in found.names]
+            others += found.others
+        self.names = tuple(name for _, name, _ in self._places)
+        self.others, self.results = tuple(others), tuple(results)
 
     def __repr__(self) -> str:
         # Without the folders above it: the same pictures on another machine are the same data.
         colorful = f", colorful={self.colorful}" if self.colorful else ""
-        names = ", ".join(repr(path.name) for path in self.paths)
+        names = ", ".join(repr(os.path.basename(os.path.abspath(path))) for path in self.paths)
         names = names if len(self.paths) == 1 else f"[{names}]"
-        return f"Folder({names}, size={self.size}{colorful}; {len(self)} pictures)"
+        return f"Folder({names}, size={self.size}{colorful}; {len(self)} pictures, {self.identity[:8]})"
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Give one picture: a dict with ``"rgb"``, (3, H, W) float32 in [0, 1]."""
-        return {name: tensor[0] for name, tensor in self.batch([index]).items()}
+        return {name: tensor[0] for name, tensor in self._batch([index], None).items()}
 
     def batch(self, indices, device=None) -> dict[str, Tensor]:
         """Give several pictures at once.
@@ -108,51 +141,107 @@ class Folder:
 
         Raises
         ------
+        TypeError
+            For indices that are no whole numbers.
         IndexError
             For an index out of range.
         ValueError
             If no picture of the folder can be read, or none is colorful enough.
+        OSError
+            If the folder or the zip file itself is gone or can't be read any more.
         """
-        if not isinstance(indices, Iterable) or isinstance(indices, str):
+        return self._batch(indices, device)
+
+    @property
+    def unfit(self) -> frozenset[int]:
+        return frozenset(self._unfit)
+
+    @cached_property
+    def identity(self) -> str:
+        digest = hashlib.sha256()
+        for place, name, stamp in self._places:
+            if stamp is None:
+                path = self.paths[place] / name
+                stamp = path.stat().st_size if path.exists() else -1
+            digest.update(f"{place}/{name}\0{stamp}\0".encode(errors="surrogatepass"))
+        return digest.hexdigest()
+
+    def _batch(self, indices, device) -> dict[str, Tensor]:
+        if isinstance(indices, (Tensor, np.ndarray)):
+            indices = indices.tolist()
+        if not isinstance(indices, Iterable) or isinstance(indices, (str, bytes)):
             raise TypeError(f"indices must be a sequence of whole numbers; got {type(indices).__name__}")
-        numbers = [int(index) for index in indices]
-        for number in numbers:
-            if not 0 <= number < len(self):
-                raise IndexError(f"indices go from 0 to {len(self) - 1}; got {number}")
-        if self._threads is None:
+        numbers = [whole(index, "index", 0, len(self) - 1, IndexError) for index in indices]
+        try:
             # Pillow decodes and scales outside Python's lock, so threads share the work.
-            self._threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
-        pictures = list(self._threads.map(self._picture_or_stand_in, numbers))
+            each = self._here().threads.map if len(numbers) > 1 else map
+            pictures = list(each(self._picture_or_stand_in, numbers))
+        finally:
+            # Here and not in the threads, where no line of the caller's is known.
+            unsaid = []
+            with suppress(IndexError):
+                while True:
+                    unsaid.append(self._unsaid.popleft())
+            for index in sorted(unsaid):
+                warnings.warn(f"{self._reasons[index]}; it is left out", stacklevel=3)
         if not pictures:
             return {"rgb": torch.empty(0, 3, self.size, self.size, device=device)}
         # Sent as bytes, a quarter of the way's load.
         pixels = torch.from_numpy(np.stack(pictures)).to(device or "cpu")
         return {"rgb": pixels.permute(0, 3, 1, 2).contiguous().float() / 255}
 
+    # What is open, and what is known of the files.
+
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = None
-        self._archives: dict[int, zipfile.ZipFile] = {}
+        self._process = _Process()
         # Remembered so that no file is judged twice; it changes what is done, not what comes out.
         self._unfit: set[int] = set()
-
-    def _open(self, index: int) -> io.BytesIO:
-        place, name = self._places[index]
-        if self.paths[place].is_dir():
-            return io.BytesIO((self.paths[place] / name).read_bytes())
-        with self._lock:
-            if place not in self._archives:
-                self._archives[place] = zipfile.ZipFile(self.paths[place])
-            return io.BytesIO(self._archives[place].read(name))
+        self._reasons: dict[int, str] = {}  # why they can't be read
+        self._unsaid: deque[int] = deque()
 
     def __getstate__(self) -> dict:
         # Open files and threads stay behind when it is sent to another process.
-        own = ("_lock", "_threads", "_archives", "_unfit")
+        own = ("_process", "_unfit", "_reasons", "_unsaid")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._reset()
+
+    def _here(self) -> _Process:
+        """What this process has open."""
+        process = self._process
+        if process.number != os.getpid():
+            # After a fork. What was open before is kept: to close a file could wait for ever, where a thread
+            # that there is no more was reading it at that moment.
+            _LEFT.append(process)
+            process = self._process = _Process()
+        return process
+
+    def _archive(self, place: int) -> Archive:
+        process = self._here()
+        with process.lock:
+            if place not in process.archives:
+                try:
+                    process.archives[place] = Archive(self.paths[place])
+                except OSError as error:
+                    raise self._gone(place, error) from None
+            return process.archives[place]
+
+    def _gone(self, place: int, error: OSError) -> OSError:
+        return OSError(f"{self.paths[place]} can't be read any more: {error.strerror or error}")
+
+    def _check_there(self, place: int) -> None:
+        """Raise OSError if all of it is gone, as when a drive is taken away: that is no picture's fault."""
+        try:
+            if self._zipped[place]:
+                self.paths[place].stat()
+            else:
+                with os.scandir(self.paths[place]) as entries:
+                    if next(entries, None) is None:
+                        raise FileNotFoundError("it is empty")
+        except OSError as error:
+            raise self._gone(place, error) from None
 
     # From an index to pixels.
 
@@ -164,8 +253,12 @@ class Folder:
                     return pixels
                 self._unfit.add(candidate)
         wanted = f" with a colorfulness of at least {self.colorful}" if self.colorful else ""
-        where = ", ".join(str(path) for path in self.paths)
-        raise ValueError(f"none of the {len(self)} pictures in {where} can be read{wanted}")
+        if not self._reasons:
+            where = ", ".join(str(path) for path in self.paths)
+            raise ValueError(f"none of the {len(self)} pictures in {where} can be read{wanted}")
+        self._unsaid.clear()  # one reason is enough
+        reason = self._reasons[min(self._reasons)]
+        raise ValueError(f"none of the {len(self)} pictures can be read{wanted}: {reason}")
 
     def _candidates(self, index: int) -> Iterable[int]:
         """The picture itself, stand-ins drawn by a hash, then all in their order: one has to be fit."""
@@ -177,21 +270,93 @@ class Folder:
 
     def _picture(self, index: int) -> np.ndarray | None:
         """Pixels of a picture, (size, size, 3) uint8; None if it is damaged or not colorful enough."""
-        place = self._places[index][0]
+        place, name, stamp = self._places[index]
+        path = self.paths[place]
+        archive = self._archive(place) if self._zipped[place] else None
         try:
-            with open_picture(self._open(index), f"{self.names[index]} in {self.paths[place]}") as image:
+            source = archive.read(name, stamp) if archive else path / name
+            with open_picture(source, f"{name} in {path}") as image:
                 pixels = square(image, self.size)
         except MemoryError:
             raise
-        # Pillow's decoders answer a damaged file with errors of many kinds, not all of them documented.
+        # Zip files answer damage with errors of many kinds, not all of them documented.
         except Exception as error:
-            with self._lock:
-                if index not in self._unfit:
-                    self._unfit.add(index)
-                    warnings.warn(f"{error}; another picture stands in for it", stacklevel=2)
+            if isinstance(error, OSError):
+                self._check_there(place)
+            # What `open_picture` says has the name already.
+            said = str(error) if name in str(error) else f"{name} in {path} can't be read: {error}"
+            with self._here().lock:
+                if index not in self._reasons:
+                    self._reasons[index] = said
+                    self._unsaid.append(index)
             return None
         if self.colorful:
             rgb = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
             if float(colorfulness(rgb)) < self.colorful:
                 return None
         return pixels
+
+
+_LEFT: list[_Process] = []
+
+
+class _Process:
+    """What a folder has open in this process: threads, and zip files. A forked process opens its own."""
+
+    def __init__(self):
+        self.number = os.getpid()
+        self.lock = threading.Lock()
+        self.archives: dict[int, Archive] = {}
+        self.threads = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
+
+
+def _paths(value, name: str) -> tuple[Path, ...]:
+    values = [value] if isinstance(value, (str, os.PathLike)) else value
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {value!r}")
+    values = list(values)
+    for one in values:
+        if not isinstance(one, (str, os.PathLike)):
+            raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {one!r}")
+        if not os.fspath(one):
+            raise ValueError(f"{name} must name a folder or a zip file; got an empty text")
+    return tuple(map(Path, values))
+
+
+class _Results:
+    """Of a file's name in a folder: what the file is a result of, or None for all others.
+
+    That is the folder that it lies in, if it is one of `without` or a run's. Of the folder itself, which was
+    asked for, only a run's learning curve is a result.
+    """
+
+    def __init__(self, root: Path, without: set[Path]):
+        self.root, self.without = root, without
+        self.curve = root / CURVE if root.resolve() in without or _is_run(root) else None
+        self.folders: dict[str, Path | None] = {"": None}
+
+    def __call__(self, name: str) -> Path | None:
+        return self.curve if name == CURVE else self._of_folder(name.rpartition("/")[0])
+
+    def _of_folder(self, folder: str) -> Path | None:
+        if folder not in self.folders:
+            path, above = self.root / folder, self._of_folder(folder.rpartition("/")[0])
+            if above is None and (path.resolve() in self.without or _is_run(path)):
+                above = path
+            self.folders[folder] = above
+        return self.folders[folder]
+
+
+def _besides(found: Listing, results: Iterable[Path | None]) -> str:
+    where = ", ".join(dict.fromkeys(map(str, results)))
+    if where:
+        return (
+            f" but those in {where}, taken for results of training and coloring: name that folder to use them"
+        )
+    return f"; {found.note()}" if found.others else ""
+
+
+def _is_run(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return any(_RUN.fullmatch(entry.name) for entry in entries)
+    return False

@@ -7,7 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from colorlib._check import came, choice, inside, integers, listed, seen
 from colorlib.color import ab_bins, soft_encode
+
+from .materials import Material
 
 
 class Palette(NamedTuple):
@@ -29,23 +32,37 @@ class Law:
     Methods take a `Scene`, one or a batch, and use only its `material`, `object` and `palette_of`, except
     `drawn` and `log_prob`, which read `colors`. Results are float32 on the scene's device. Entropies and
     log probabilities are in nats.
+
+    Parameters
+    ----------
+    materials : sequence of Material
+        A kind's table, see `colorlib.data.materials`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other materials, a palette whose probabilities don't sum to 1, or, in the methods, for anything
+        else than a `Scene` of these materials.
     """
 
     def __init__(self, materials):
+        materials = listed(materials, "materials")
+        if not materials or not all(isinstance(material, Material) for material in materials):
+            raise TypeError(f"materials must be at least one Material; got {came(materials)}")
         self._names = {material.name: k for k, material in enumerate(materials)}
         self._entries = [tuple(entry[0] for entry in material.palette) for material in materials]
         most = max(map(len, self._entries))
-        p = torch.zeros(len(materials), most, dtype=torch.float64)
-        ab = torch.zeros(len(materials), most, 2, dtype=torch.float64)
+        p = torch.zeros(len(materials), most, dtype=torch.float64, device="cpu")
+        ab = torch.zeros(len(materials), most, 2, dtype=torch.float64, device="cpu")
         for k, material in enumerate(materials):
             for e, (_, probability, a, b) in enumerate(material.palette):
                 p[k, e] = probability
-                ab[k, e] = torch.tensor([a, b])
-        if not torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-12):
+                ab[k, e, 0], ab[k, e, 1] = a, b
+        if not torch.allclose(p.sum(1), p.new_ones(len(p)), atol=1e-12):
             raise ValueError("the probabilities of a palette must sum to 1")
         mean = (p[..., None] * ab).sum(1)
         bins, weights = soft_encode(ab.permute(2, 0, 1))  # (5, materials, entries)
-        share = torch.zeros(len(materials), len(ab_bins()), dtype=torch.float64)
+        share = p.new_zeros(len(materials), len(ab_bins()))
         for k, w in zip(bins, weights, strict=True):
             share.scatter_add_(1, k, w.double() * p)
         tables = {
@@ -54,7 +71,7 @@ class Law:
             "ab": ab,
             "mean": mean,
             "variance": (p * ((ab - mean[:, None]) ** 2).sum(-1)).sum(1)[:, None],
-            "mode": ab[torch.arange(len(p)), p.argmax(1)],
+            "mode": ab[range(len(p)), p.argmax(1)],
             "distribution": share,
             "entropy": torch.special.entr(p).sum(1)[:, None],
         }
@@ -67,7 +84,22 @@ class Law:
         return self._tables[key][name]
 
     def _by_material(self, name: str, scene) -> Tensor:
-        return self._table(name, scene.material)[scene.material].movedim(-1, -3)
+        (material,) = self._read(scene, "material")
+        return self._table(name, material)[material].movedim(-1, -3)
+
+    def _read(self, scene, *names: str) -> list[Tensor]:
+        """Tensors of a scene. Whether they are of this world only a CPU looks: on a GPU it means waiting."""
+        tensors = [getattr(scene, name, None) for name in names]
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise TypeError(f"scene must be a Scene, one or a batch; got {came(scene)}")
+        for name, tensor in zip(names, tensors, strict=True):
+            if name in ("material", "palette_of") and seen(tensor):
+                inside(tensor, f"the scene's {name}", -1, len(self._names) - 1)
+        return tensors
+
+    def _colors(self, scene, colors: Tensor | None) -> Tensor:
+        (own,) = self._read(scene, "colors")
+        return own if colors is None else integers(colors, "colors", str(tuple(own.shape))).to(own)
 
     @property
     def probabilities(self) -> Tensor:
@@ -93,9 +125,7 @@ class Law:
         """The palette of the material `name`. Raises ValueError for a name that isn't a material of this
         world.
         """
-        if name not in self._names:
-            raise ValueError(f"no material {name!r}; this world has {', '.join(self._names)}")
-        k = self._names[name]
+        k = self._names[choice(name, "name", self._names)]
         n = len(self._entries[k])
         return Palette(
             self._tables["cpu"]["probabilities"][k, :n].clone(),
@@ -131,7 +161,8 @@ class Law:
         """(..., slots): the entropy in nats of each object's draw; 0 for objects that are absent or don't
         show.
         """
-        entropy = self._table("entropy", scene.colors)[scene.palette_of.clamp(min=0), 0]
+        (palette_of,) = self._read(scene, "palette_of")
+        entropy = self._table("entropy", palette_of)[palette_of.clamp(min=0), 0]
         return entropy.masked_fill(~scene.visible, 0)
 
     def entropy(self, scene) -> Tensor:
@@ -147,20 +178,19 @@ class Law:
         `colors` (..., slots) takes the place of the scene's own; -inf where an entry isn't in its object's
         palette.
         """
-        colors = scene.colors if colors is None else colors
-        table = self._table("log", scene.colors)
+        (palette_of,), colors = self._read(scene, "palette_of"), self._colors(scene, colors)
+        table = self._table("log", colors)
         most = table.shape[1]
         wrong = (colors < 0) | (colors >= most)
-        log = table[scene.palette_of.clamp(min=0), colors.clamp(0, most - 1)].masked_fill(wrong, -torch.inf)
+        log = table[palette_of.clamp(min=0), colors.clamp(0, most - 1)].masked_fill(wrong, -torch.inf)
         return log.masked_fill(~scene.visible, 0).sum(-1)
 
     def drawn(self, scene, colors: Tensor | None = None) -> Tensor:
         """(..., 2, H, W): the exact ab of the colors drawn, or of other `colors` (..., slots)."""
-        colors = scene.colors if colors is None else colors
-        ab = self._table("ab", scene.colors)[
-            scene.palette_of.clamp(min=0), colors.clamp(min=0)
-        ]  # (..., slots, 2)
-        flat = scene.object.flatten(-2)[..., None].expand(*scene.object.shape[:-2], -1, 2)
-        return (
-            ab.gather(-2, flat).movedim(-1, -2).reshape(*scene.object.shape[:-2], 2, *scene.object.shape[-2:])
-        )
+        (thing, palette_of), colors = self._read(scene, "object", "palette_of"), self._colors(scene, colors)
+        table = self._table("ab", colors)
+        if seen(colors):
+            inside(colors, "colors", -1, table.shape[1] - 1)
+        ab = table[palette_of.clamp(min=0), colors.clamp(min=0)]  # (..., slots, 2)
+        flat = thing.flatten(-2)[..., None].expand(*thing.shape[:-2], -1, 2)
+        return ab.gather(-2, flat).movedim(-1, -2).reshape(*thing.shape[:-2], 2, *thing.shape[-2:])

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from colorlib._check import came, choice, choices, integers, listed, string, whole
+
 # What each of the ten says of a pixel at height y from the top and x from the left, both in [0, 1].
 _TEN = {
     "left half": lambda y, x: (x < 0.5) & (y >= 0),
@@ -60,13 +62,7 @@ def ten(size: int | tuple[int, int], names: Iterable[str] = TEN) -> Tensor:
         For another size, or a name that is none of the ten.
     """
     y, x = _places(*_size(size))
-    names = [names] if isinstance(names, str) else list(names)
-    for name in names:
-        if name not in _TEN:
-            raise ValueError(f"no mask {name!r} among the ten; there are {', '.join(TEN)}")
-    if not names:
-        raise ValueError("names must name at least one mask; got none")
-    return torch.stack([_TEN[name](y, x) for name in names])[:, None].float()
+    return torch.stack([_TEN[name](y, x) for name in choices(names, "names", TEN)])[:, None].float()
 
 
 def segmentation(labels: Tensor, chosen: Iterable[int | str], names: Sequence[str] = ()) -> Tensor:
@@ -95,16 +91,11 @@ def segmentation(labels: Tensor, chosen: Iterable[int | str], names: Sequence[st
         For labels of another kind or shape, or a name that is not among the names.
     """
     labels = _labels(labels)
-    names = list(names)
-    numbers = []
-    for label in [chosen] if isinstance(chosen, (int, str)) else chosen:
-        if isinstance(label, str):
-            if label not in names:
-                raise ValueError(f"no label is named {label!r}; there are {', '.join(names) or 'no names'}")
-            label = names.index(label)
-        elif isinstance(label, bool) or not isinstance(label, int):
-            raise TypeError(f"labels are chosen by number or name; got {label!r}")
-        numbers.append(label)
+    names = [string(name, "each of the names") for name in listed(names, "names")]
+    numbers = [
+        names.index(choice(label, "chosen", names)) if isinstance(label, str) else whole(label, "chosen")
+        for label in (listed(chosen, "chosen") if _several(chosen) else [chosen])
+    ]
     wanted = torch.tensor(numbers, dtype=torch.int64, device=labels.device)
     return torch.isin(labels, wanted)[:, None].float()
 
@@ -159,22 +150,13 @@ def draw(
     height, width = _size(size)
     kinds = check_kinds(kinds)
     if isinstance(seeds, Tensor):
-        if seeds.ndim != 1 or seeds.is_floating_point() or seeds.dtype == torch.bool:
-            raise TypeError(f"seeds must be whole numbers (B,); got {tuple(seeds.shape)} {seeds.dtype}")
-        seeds = seeds.tolist()
-    seeds = list(seeds)
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(f"a seed must be a whole number from 0 to 2**63 - 1; got {seed!r}")
-    if "segments" in kinds:
-        if labels is None:
-            raise ValueError("masks of the kind 'segments' need labels, such as the world's materials")
-        labels = _labels(labels).cpu()
-        if labels.shape != (len(seeds), height, width):
-            raise ValueError(
-                f"labels must be {(len(seeds), height, width)}, as the seeds and the size; "
-                f"got {tuple(labels.shape)}"
-            )
+        seeds = integers(seeds, "seeds", "(B,)").tolist()
+    seeds = [whole(seed, "each of the seeds", 0, 2**63 - 1) for seed in listed(seeds, "seeds")]
+    if labels is not None:
+        labels = _labels(labels, f"({len(seeds)}, {height}, {width})")
+        labels = labels.cpu() if "segments" in kinds else None
+    elif "segments" in kinds:
+        raise ValueError("masks of the kind 'segments' need labels, such as the world's materials; got none")
     y, x = _places(height, width)
     out = torch.empty(len(seeds), 1, height, width)
     for number, seed in enumerate(seeds):
@@ -191,21 +173,9 @@ def draw(
     return out
 
 
-def check_kinds(kinds: str | Iterable[str]) -> tuple[str, ...]:
-    """Give the kinds of masks as a tuple.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, or none.
-    """
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"no kind of mask {kind!r}; there are {', '.join(KINDS)}")
-    if not kinds:
-        raise ValueError(f"kinds must name at least one kind of mask; there are {', '.join(KINDS)}")
-    return kinds
+def check_kinds(kinds: str | Iterable[str], name: str = "kinds") -> tuple[str, ...]:
+    """Give the kinds of masks as a tuple. Raises TypeError or ValueError for an unknown kind, or none."""
+    return choices(kinds, name, KINDS)
 
 
 # Each kind: from a source of chance and the places of the pixels, y (H, 1) and x (1, W), to a mask (H, W).
@@ -296,20 +266,18 @@ def _pick(chance: torch.Generator, count: int) -> int:
 
 
 def _size(size) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Iterable) else ()
-    if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) for side in sides):
-        raise TypeError(f"size must be a whole number or two, height and width; got {size!r}")
-    if min(sides) < 1:
-        raise ValueError(f"size must be at least 1; got {size!r}")
-    return sides
+    sides = listed(size, "size") if _several(size) else [size, size]
+    if len(sides) != 2:
+        raise ValueError(f"size must be one or two whole numbers, height and width; got {came(size)}")
+    return tuple(whole(side, "size", 1) for side in sides)
 
 
-def _labels(labels: Tensor) -> Tensor:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a tensor of whole numbers; got {type(labels).__name__}")
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"labels must be whole numbers; got {labels.dtype}")
-    if labels.ndim not in (2, 3) or 0 in labels.shape[-2:]:
-        raise ValueError(f"labels must be (B, H, W) or (H, W); got {tuple(labels.shape)}")
-    labels = labels.to(torch.int64)  # torch compares no sets of bool or uint16
+def _several(value) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+
+
+def _labels(labels: Tensor, *shapes: str) -> Tensor:
+    labels = labels.byte() if isinstance(labels, Tensor) and labels.dtype == torch.bool else labels
+    labels = integers(labels, "labels", *(shapes or ("(B, H, W)", "(H, W)")), empty=False)
+    labels = labels.to(torch.int64)  # torch compares no sets of uint16
     return labels if labels.ndim == 3 else labels[None]

@@ -50,13 +50,15 @@ def read_metadata(image: Image.Image) -> Metadata:
     image : PIL.Image.Image
         As it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that it did.
     """
-    tags, broken, turned, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), False, image.info
+    tags, broken, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), image.info
+    turned = said = False
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for part in tags:
             try:
                 found = image.getexif().get_ifd(part) if part else image.getexif()
                 turned = turned or part == FIRST and found.get(ORIENTATION, 1) > 4
+                said = said or len(found) > 0
                 names = [tag for tag in found if (tag in TELLING if part == FIRST else tag not in STALE)]
             except Exception:  # damage is answered with errors of many kinds
                 broken.add("EXIF")
@@ -78,7 +80,7 @@ def read_metadata(image: Image.Image) -> Metadata:
         iptc = (
             image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else (info.get("photoshop") or {}).get(0x0404)
         )
-    if not any(tags.values()) and len(info.get("exif") or b"") > 20:
+    if not said and len(info.get("exif") or b"") > 20:
         broken.add("EXIF")  # Pillow has noticed, and kept it to itself
     elif caught and not broken:
         broken.add("some of its EXIF")

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from colorlib._check import choices, flag, whole
+
 COLOR = {
     "astronaut": "astronaut.png",
     "chelsea": "chelsea.png",
@@ -69,24 +71,10 @@ def photos(
     TypeError
         If an argument has the wrong type.
     """
-    files = GRAY if gray else COLOR
-    if names is None:
-        names = list(files)
-    elif isinstance(names, str):
-        names = [names]
-    elif not isinstance(names, Iterable):
-        raise TypeError(f"names must be a string or a sequence of strings; got {names!r}")
-    if max_side is not None and (isinstance(max_side, bool) or not isinstance(max_side, int)):
-        raise TypeError(f"max_side must be a whole number; got {max_side!r}")
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side must be at least 1; got {max_side}")
-    out = {}
-    for name in names:
-        if name not in files:
-            kind = "black-and-white" if gray else "color"
-            raise ValueError(f"no {kind} photograph {name!r}; there are {', '.join(files)}")
-        out[name] = _read(files[name], "L" if gray else "RGB", max_side)
-    return out
+    files, mode = (GRAY, "L") if flag(gray, "gray") else (COLOR, "RGB")
+    names = choices(list(files) if names is None else names, "names", files)
+    max_side = None if max_side is None else whole(max_side, "max_side", 1)
+    return {name: _read(files[name], mode, max_side) for name in names}
 
 
 def _read(file: str, mode: str, max_side: int | None) -> Tensor:

@@ -11,8 +11,7 @@ import stat
 import struct
 import threading
 import warnings
-import zipfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from torch import Tensor
 from colorlib.color import rgb_to_gray
 
 from . import tiff
+from .archive import Archive
 from .srgb import to_srgb
 
 # Pillow knows these, but its part of the work is to hand them on to other programs.
@@ -104,7 +104,8 @@ def listing(path) -> Listing:
     if path.is_dir():
         files = dict(_walk(path))
     elif os.path.isfile(path):
-        files = _zipped(path)
+        with closing(Archive(path)) as archive:
+            files = dict.fromkeys(archive.files, True)
     else:
         raise ValueError(f"path must be a folder or a zip file; {path} is another file")
     files = {name: whole for name, whole in files.items() if not _hidden(name)}
@@ -152,20 +153,6 @@ def _walk(top: Path):
             else:
                 regular = os.path.isfile(inside) if entry.is_symlink() else entry.is_file()
                 yield inside.relative_to(top).as_posix(), regular
-
-
-def _zipped(path: Path) -> dict[str, bool]:
-    with open(path, "rb") as file:
-        begins = file.read(4)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {entry.filename: True for entry in archive.infolist() if not entry.is_dir()}
-    except MemoryError:
-        raise
-    except Exception as error:  # of many kinds
-        if begins != b"PK\3\4":
-            raise ValueError(f"path must be a folder or a zip file; {path} is another file") from error
-        raise ValueError(f"{path} is a damaged zip file, or the first part of one") from error
 
 
 def _hidden(name: str) -> bool:
@@ -242,7 +229,9 @@ def open_picture(source, name: str | None = None, page: int = 1):
                 size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
                 raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
             reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
-            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
+            if not reason.startswith(("it ", "its ")):  # Pillow's words, or Python's, as "division by zero"
+                reason = f"it is damaged, or of a kind that Pillow doesn't read ({reason})"
+            raise ValueError(f"{name} can't be read: {reason}") from error
         finally:
             if image is not None:
                 image.close()

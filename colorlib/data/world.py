@@ -9,15 +9,14 @@ the batch it is drawn in. This way it doesn't.
 from __future__ import annotations
 
 import functools
-import operator
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from colorlib._check import came, choice, integers, listed, place, whole
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
 
 from . import flowers, landscape
@@ -99,7 +98,7 @@ class Scene:
 
     def to(self, device) -> Scene:
         """The same scene on another device."""
-        return Scene(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Scene(**{field.name: getattr(self, field.name).to(place(device)) for field in fields(self)})
 
     def __len__(self) -> int:
         if self.colors.dim() == 1:
@@ -110,7 +109,13 @@ class Scene:
         """Scenes of a batch: an int gives one scene; a slice, a list or a tensor gives a batch."""
         if self.colors.dim() == 1:
             raise TypeError("one scene can't be indexed; a batch can")
-        return Scene(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        try:
+            if isinstance(index, (bool, tuple, type(None))):  # of a tensor they mean other dimensions
+                raise TypeError
+            return Scene(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            wanted = f"one of {len(self)} scenes, or several"
+            raise IndexError(f"index must be {wanted}; got {came(index)}") from None
 
     def __iter__(self):
         return (self[k] for k in range(len(self)))
@@ -157,11 +162,9 @@ class World:
     """
 
     def __init__(self, size: int = 64, kind: str = "landscape", seed: int = 0):
-        self.size = _whole(size, "size", 8, 1024)
-        self.seed = _whole(seed, "seed", 0, 2**63 - 1)
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-        self.kind = kind
+        self.size = whole(size, "size", 8, 1024)
+        self.seed = whole(seed, "seed", 0, 2**63 - 1)
+        self.kind = choice(kind, "kind", KINDS)
         table = KINDS[kind]
         self.materials = tuple(material.name for material in table)
         self.law = Law(table)
@@ -188,7 +191,7 @@ class World:
         return f"World(size={self.size}, kind={self.kind!r}, seed={self.seed})"
 
     def __getitem__(self, index: int) -> Scene:
-        return self.batch([_whole(index, "index", 0, 2**63 - 1, IndexError)])[0]
+        return self.batch([whole(index, "index", 0, 2**63 - 1, IndexError)])[0]
 
     def __iter__(self):
         index = 0
@@ -215,7 +218,7 @@ class World:
             With (B, ...) tensors.
         """
         state, device = self._state(indices, device)
-        draw = _whole(draw, "draw", 0, 2**32 - 1)
+        draw = whole(draw, "draw", 0, 2**32 - 1)
         tables = self._on(device)
         count, size, slots = len(state), self.size, len(self.slots)
         scene = Scene(
@@ -248,26 +251,22 @@ class World:
             Both (B, slots) int64, -1 where a scene has no such object.
         """
         state, device = self._state(indices, device)
+        draw = whole(draw, "draw", 0, 2**32 - 1)
         tables = self._on(device)
         palette_of = self._lay_out(state, tables).palette_of
-        return self._draw_colors(state, palette_of, _whole(draw, "draw", 0, 2**32 - 1), tables), palette_of
+        return self._draw_colors(state, palette_of, draw, tables), palette_of
 
     # Random numbers.
 
     def _state(self, indices, device) -> tuple[Tensor, torch.device]:
-        device = torch.device("cpu" if device is None else device)
+        device = place(device)
         if isinstance(indices, Tensor):
-            if indices.dtype == torch.bool or indices.is_floating_point() or indices.is_complex():
-                raise TypeError(f"indices must be whole numbers; got {indices.dtype}")
-            if indices.dim() != 1:
-                raise ValueError(f"indices must be 1-D; got shape {tuple(indices.shape)}")
-            index = indices.to(device=device, dtype=torch.int64)
-            if len(index) and int(index.min()) < 0:
-                raise IndexError(f"the world's indices start at 0; got {int(index.min())}")
+            index = integers(indices, "indices", "(B,)").to(device=device, dtype=torch.int64)
+            if len(index):
+                whole(index.min(), "each of the indices", 0, error=IndexError)
         else:
-            if not isinstance(indices, Iterable) or isinstance(indices, str):
-                raise TypeError(f"indices must be a sequence of whole numbers; got {type(indices).__name__}")
-            numbers = [_whole(i, "index", 0, 2**63 - 1, IndexError) for i in indices]
+            indices = listed(indices, "indices")
+            numbers = [whole(i, "each of the indices", 0, 2**63 - 1, IndexError) for i in indices]
             index = torch.tensor(numbers, dtype=torch.int64, device=device)
         return _hash(_hash(index & _MASK32) ^ (index >> 32)), device
 
@@ -287,7 +286,7 @@ class World:
         u = _uniforms(state, tables["color keys"])
         # The entry drawn is the number of steps of the cumulative distribution that u has passed.
         steps = tables["cumulative"].index_select(0, palette_of.clamp(min=0).reshape(-1))
-        steps = steps.view(*palette_of.shape, -1)
+        steps = steps.view(*palette_of.shape, steps.shape[1])
         return (u[..., None] >= steps).sum(-1).masked_fill(palette_of < 0, -1)
 
     # Paint.
@@ -697,18 +696,6 @@ class Layout:
         at = (tables["at"] * TILE).int()[None]
         x, y = ((v[part, None] * TILE).int() for v in offset)
         return (((at + y) & (TILE - 1)) * TILE)[:, :, None] + ((at + x) & (TILE - 1))[:, None]
-
-
-def _whole(value, name: str, low: int, high: int, error: type[Exception] = ValueError) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
-    if not low <= number <= high:
-        raise error(f"{name} must lie from {low} to {high}; got {number}")
-    return number
 
 
 def _keys(names) -> Tensor:

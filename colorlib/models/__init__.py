@@ -3,6 +3,7 @@
 from colorlib.models.base import Colorizer
 from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet
 from colorlib.models.cic import CIC
+from colorlib.models.condition import ConditionNetwork
 from colorlib.models.gan import ColorGAN
 from colorlib.models.losses import (
     discriminator_accuracy,
@@ -12,7 +13,7 @@ from colorlib.models.losses import (
 )
 from colorlib.models.masked import MaskedGAN
 from colorlib.models.patch import PatchMLP
-from colorlib.models.pixcolor import ConditionNetwork, PixColor, Refinement
+from colorlib.models.pixcolor import PixColor, Refinement
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.regression import ResNetRegressor
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import came, finite, image, inside, seen, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
@@ -110,22 +111,17 @@ class Colorizer(nn.Module):
         Raises
         ------
         TypeError
-            For gray that is not a floating-point tensor, ``samples`` or a seed that is not an int, an unknown
-            knob.
+            For gray that is not a floating-point tensor, ``samples`` or a seed that is no whole number, an
+            unknown knob.
         ValueError
             For gray of another shape or outside [0, 1], fewer than one sample, a side below 1, or a seed of
             more than 64 bits.
         """
         check_gray(gray)
-        check_sizes(samples=samples)
-        side = self.side if side is None else side
-        if side is not None:
-            check_sizes(side=side)
-        if seed is not None:
-            if isinstance(seed, bool) or not isinstance(seed, int):
-                raise TypeError(f"seed must be an int or None, got {seed!r}")
-            if not -(2**63) <= seed < 2**64:  # what a generator takes
-                raise ValueError(f"seed must be from -2**63 to 2**64 - 1, got {seed}")
+        samples = whole(samples, "samples", 1)
+        side = self.side if side is None else whole(side, "side", 1)
+        # What a generator takes.
+        seed = None if seed is None else whole(seed, "seed", -(2**63), 2**64 - 1)
         known = self.knobs()
         for name in knobs:
             if name not in known:
@@ -186,31 +182,36 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
     return rgb
 
 
-def check_sizes(least: int = 1, /, **sizes: int) -> None:
-    """Raise TypeError or ValueError unless all are whole numbers, ``least`` or more."""
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
 def check_gray(gray: Tensor) -> None:
     """Raise TypeError or ValueError unless it is gray pictures, floating point in [0, 1], (B, 1, H, W)."""
-    if not isinstance(gray, Tensor):
-        raise TypeError(f"gray must be a tensor, got {type(gray).__name__}")
-    if not gray.is_floating_point():
-        raise TypeError(f"gray must be floating point in [0, 1], got {gray.dtype}")
-    if gray.ndim != 4 or gray.shape[1] != 1 or 0 in gray.shape:
-        hint = ""
-        if gray.ndim == 3 and gray.shape[0] == 1:
-            hint = "; add a batch dimension: gray[None]"
-        elif gray.ndim == 2:
-            hint = "; add batch and channel dimensions: gray[None, None]"
-        elif gray.ndim >= 3 and gray.shape[-3] == 3:
-            hint = "; make RGB gray with colorlib.color.rgb_to_gray"
-        raise ValueError(f"gray must be (B, 1, H, W), none of them 0, got {tuple(gray.shape)}{hint}")
-    low, high = gray.min().item(), gray.max().item()
-    # Rounding may carry a computed gray a little past the ends; NaN fails both comparisons.
-    if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise ValueError(f"gray must be in [0, 1], got values from {low:.4g} to {high:.4g}")
+    # Rounding may carry a computed gray a little past the ends.
+    inside(image(gray, 1, "gray", batch=True), "gray", 0, 1, slack=1e-3)
+
+
+def true_rgb(batch: dict[str, Tensor]) -> Tensor:
+    """Give a training batch's pictures, (B, 3, H, W). Raises TypeError or ValueError where there are none."""
+    if not isinstance(batch, dict):
+        raise TypeError(f"batch must be a dict of tensors; got {came(batch)}")
+    if "rgb" not in batch:
+        raise ValueError(f"batch must have 'rgb'; it has {', '.join(map(str, batch)) or 'nothing'}")
+    return image(batch["rgb"], 3, "rgb", unit=True, batch=True)
+
+
+def fitting(x: Tensor, network: nn.Module, name: str = "lightness", channels: int = 1) -> Tensor:
+    """Give pictures (B, channels, H, W) in the dtype and on the device of a network's weights.
+
+    Raises TypeError or ValueError for anything else.
+    """
+    return image(x, channels, name, batch=True).to(next(network.parameters()))
+
+
+def asked(
+    model: Colorizer, lightness: Tensor, samples: int, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """Give the arguments of `chroma`, checked."""
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator must be a torch.Generator or None; got {came(generator)}")
+    lightness = fitting(lightness, model)
+    if seen(lightness):
+        finite(lightness, "lightness")
+    return lightness, whole(samples, "samples", 1)

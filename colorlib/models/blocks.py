@@ -8,7 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import flag, listed, number, whole, wholes
+from colorlib.models.base import fitting
+
 GRID = 4  # the discriminator of whole pictures looks at this many places down and across at last
+
+
+def doubled(width: int, layers: int) -> list[int]:
+    """Channels of layers that each halve a picture: ``width``, then twice the one before up to 8 times it.
+
+    Raises ValueError for more than 16 layers: a picture whose sides they can halve is too large to be one.
+    """
+    if layers > 16:
+        raise ValueError(f"at most 16 layers can halve a picture; got {layers}")
+    return [width * 2 ** min(place, 3) for place in range(layers)]
 
 
 class UNet(nn.Module):
@@ -49,13 +62,18 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        self.inputs, outputs = wholes(inputs=inputs, outputs=outputs)
+        channels = [whole(count, "channels", 1) for count in listed(channels, "channels")]
+        if not channels:
+            raise ValueError("channels must be those of at least one layer; got none")
+        middle, dropout = flag(middle, "middle"), number(dropout, "dropout", "[0, 1)")
         self.multiple = 2 ** len(channels)
         last = len(channels) - 1
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for place, (before, after) in enumerate(zip([inputs, *channels], channels, strict=False)):
+        for place, (before, after) in enumerate(zip([self.inputs, *channels], channels, strict=False)):
             norm = place > 0 and (middle or place < last)
             layers = [nn.Conv2d(before, after, 4, 2, padding=1, bias=not norm)]
-            layers += [nn.BatchNorm2d(after)] if norm else []
+            layers += [Norm(after)] if norm else []
             self.down.append(nn.Sequential(*layers, nn.LeakyReLU(0.2)))
         self.middle = None
         if middle:
@@ -68,12 +86,13 @@ class UNet(nn.Module):
                 self.up.append(nn.Sequential(nn.ConvTranspose2d(before, outputs, 4, 2, padding=1), nn.Tanh()))
                 break
             after = channels[place - 1]
-            layers = [nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=False), nn.BatchNorm2d(after)]
+            layers = [nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=False), Norm(after)]
             layers += [nn.Dropout(dropout)] if dropout and len(self.up) < 3 else []
             self.up.append(nn.Sequential(*layers, nn.ReLU()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W) in [-1, 1]."""
+        x = fitting(x, self, "x", self.inputs)
         height, width = x.shape[-2:]
         x = pad(x, self.multiple)
         maps = []
@@ -119,13 +138,17 @@ class ResNetGenerator(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int = 64, blocks: int = 9, dropout: float = 0.0):
         super().__init__()
+        self.inputs, outputs, width, blocks = wholes(
+            inputs=inputs, outputs=outputs, width=width, blocks=blocks
+        )
+        dropout = number(dropout, "dropout", "[0, 1)")
 
         def normed(layer: nn.Module, channels: int) -> list[nn.Module]:
-            return [layer, nn.BatchNorm2d(channels), nn.ReLU()]
+            return [layer, Norm(channels), nn.ReLU()]
 
         layers = [
             nn.ReflectionPad2d(3),
-            *normed(nn.Conv2d(inputs, width, 7, bias=False), width),
+            *normed(nn.Conv2d(self.inputs, width, 7, bias=False), width),
             *normed(nn.Conv2d(width, 2 * width, 3, 2, padding=1, bias=False), 2 * width),
             *normed(nn.Conv2d(2 * width, 4 * width, 3, 2, padding=1, bias=False), 4 * width),
             *(_Residual(4 * width, dropout) for _ in range(blocks)),
@@ -137,6 +160,7 @@ class ResNetGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W) in [-1, 1]."""
+        x = fitting(x, self, "x", self.inputs)
         height, width = x.shape[-2:]
         # Only a map of two rows or more can be reflected.
         return self.layers(pad(x, 4, least=8))[:, :, :height, :width]
@@ -148,7 +172,7 @@ class _Residual(nn.Module):
 
         def layer() -> list[nn.Module]:
             convolution = nn.Conv2d(channels, channels, 3, bias=False)
-            return [nn.ReflectionPad2d(1), convolution, nn.BatchNorm2d(channels)]
+            return [nn.ReflectionPad2d(1), convolution, Norm(channels)]
 
         between = [nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
         self.layers = nn.Sequential(*layer(), *between, *layer())
@@ -184,9 +208,10 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, inputs: int, width: int = 64, layers: int = 3):
         super().__init__()
+        self.inputs, width, layers = wholes(inputs=inputs, width=width, layers=layers)
+        channels = doubled(width, layers + 1)
         self.least = 3 * 2**layers
-        channels = [width * min(8, 2**place) for place in range(layers + 1)]
-        modules = _halve(inputs, channels[0], norm=False)
+        modules = _halve(self.inputs, channels[0], norm=False)
         for before, after in zip(channels[:-1], channels[1:-1], strict=False):
             modules += _halve(before, after)
         modules += _halve(channels[-2], channels[-1], stride=1)
@@ -203,7 +228,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Score the patches: (B, inputs, H, W) to (B, 1, h, w)."""
-        return self.layers(pad(x, 1, self.least))
+        return self.layers(pad(fitting(x, self, "x", self.inputs), 1, self.least))
 
 
 class ImageDiscriminator(nn.Module):
@@ -231,9 +256,10 @@ class ImageDiscriminator(nn.Module):
 
     def __init__(self, inputs: int, width: int = 64, layers: int = 4):
         super().__init__()
+        self.inputs, width, layers = wholes(inputs=inputs, width=width, layers=layers)
+        channels = doubled(width, layers)
         self.least = 2 ** (layers + 1)
-        channels = [width * min(8, 2**place) for place in range(layers)]
-        modules = _halve(inputs, channels[0], norm=False)
+        modules = _halve(self.inputs, channels[0], norm=False)
         for before, after in zip(channels, channels[1:], strict=False):
             modules += _halve(before, after)
         self.layers = nn.Sequential(*modules)
@@ -241,13 +267,27 @@ class ImageDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Score the pictures: (B, inputs, H, W) to (B, 1, 1, 1)."""
-        return self.score(F.adaptive_avg_pool2d(self.layers(pad(x, 1, self.least)), GRID))
+        x = pad(fitting(x, self, "x", self.inputs), 1, self.least)
+        return self.score(F.adaptive_avg_pool2d(self.layers(x), GRID))
 
 
 def _halve(before: int, after: int, norm: bool = True, stride: int = 2) -> list[nn.Module]:
     """A layer of a discriminator."""
     layers = [nn.Conv2d(before, after, 4, stride, padding=1, bias=not norm)]
-    return [*layers, *([nn.BatchNorm2d(after)] if norm else []), nn.LeakyReLU(0.2)]
+    return [*layers, *([Norm(after)] if norm else []), nn.LeakyReLU(0.2)]
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch norm that also trains where each channel has one value: a batch of one at the smallest map.
+
+    One value has no variance. There it takes the statistics gathered so far, and adds nothing to them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            statistics = self.running_mean, self.running_var
+            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
 
 
 def start_normal(network: nn.Module, deviation: float = 0.02) -> None:

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import image, number, whole
 from colorlib.color import ab_bins, annealed_mean, rebalancing_weights, rgb_to_lab, soft_encode
-from colorlib.models.base import Colorizer
+from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.blocks import Norm
 from colorlib.models.losses import sparse_cross_entropy
 
 CELL = 4  # the network predicts at a quarter of the picture's size: one distribution for 4 x 4 pixels
@@ -14,14 +16,6 @@ COARSEST = 8  # its deepest layers see an eighth of the size
 
 def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation), nn.ReLU(inplace=True)]
-
-
-def _power(rebalance: float) -> float:
-    if isinstance(rebalance, bool) or not isinstance(rebalance, (int, float)):
-        raise TypeError(f"rebalance must be a number, got {rebalance!r}")
-    if not 0 <= rebalance < float("inf"):
-        raise ValueError(f"rebalance must be 0 or more and finite, got {rebalance}")
-    return rebalance
 
 
 class CIC(Colorizer):
@@ -80,30 +74,24 @@ class CIC(Colorizer):
     ):
         super().__init__()
         bins = len(ab_bins())
-        for name, value, most in (("neighbors", neighbors, bins), ("width", width, None)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < 1 or (most is not None and value > most):
-                wanted = "at least 1" if most is None else f"from 1 to {most}"
-                raise ValueError(f"{name} must be {wanted}, got {value}")
-        if not sigma > 0:
-            raise ValueError(f"sigma must be above 0, got {sigma!r}")
-        self.neighbors, self.sigma, self.rebalance = neighbors, sigma, _power(rebalance)
+        width = whole(width, "width", 1)
+        self.neighbors = whole(neighbors, "neighbors", 1, bins)
+        self.sigma, self.rebalance = number(sigma, "sigma", "(0, inf]"), _power(rebalance)
         self.settings = {
-            "mix": mix,
-            "neighbors": neighbors,
-            "sigma": sigma,
+            "mix": number(mix, "mix", "[0, 1]"),
+            "neighbors": self.neighbors,
+            "sigma": self.sigma,
             "width": width,
-            "rebalance": rebalance,
+            "rebalance": self.rebalance,
         }
         a, b, c, d = width, 2 * width, 4 * width, 8 * width
-        self.conv1 = nn.Sequential(*_conv(1, a), *_conv(a, a, stride=2), nn.BatchNorm2d(a))
-        self.conv2 = nn.Sequential(*_conv(a, b), *_conv(b, b, stride=2), nn.BatchNorm2d(b))
-        self.conv3 = nn.Sequential(*_conv(b, c), *_conv(c, c), *_conv(c, c, stride=2), nn.BatchNorm2d(c))
-        self.conv4 = nn.Sequential(*_conv(c, d), *_conv(d, d), *_conv(d, d), nn.BatchNorm2d(d))
+        self.conv1 = nn.Sequential(*_conv(1, a), *_conv(a, a, stride=2), Norm(a))
+        self.conv2 = nn.Sequential(*_conv(a, b), *_conv(b, b, stride=2), Norm(b))
+        self.conv3 = nn.Sequential(*_conv(b, c), *_conv(c, c), *_conv(c, c, stride=2), Norm(c))
+        self.conv4 = nn.Sequential(*_conv(c, d), *_conv(d, d), *_conv(d, d), Norm(d))
         self.conv5 = self._dilated(d)
         self.conv6 = self._dilated(d)
-        self.conv7 = nn.Sequential(*_conv(d, d), *_conv(d, d), *_conv(d, d), nn.BatchNorm2d(d))
+        self.conv7 = nn.Sequential(*_conv(d, d), *_conv(d, d), *_conv(d, d), Norm(d))
         self.conv8 = nn.Sequential(
             nn.ConvTranspose2d(d, c, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
@@ -118,7 +106,7 @@ class CIC(Colorizer):
     @staticmethod
     def _dilated(channels: int) -> nn.Sequential:
         layers = [layer for _ in range(3) for layer in _conv(channels, channels, dilation=2)]
-        return nn.Sequential(*layers, nn.BatchNorm2d(channels))
+        return nn.Sequential(*layers, Norm(channels))
 
     @classmethod
     def small(cls, prior: Tensor | None = None, mix: float = 0.5, neighbors: int = 5) -> "CIC":
@@ -141,16 +129,18 @@ class CIC(Colorizer):
         TypeError, ValueError
             For a prior that is not a distribution over 313 bins, or a ``mix`` out of its range.
         """
+        number(mix, "mix", "[0, 1]")
         if prior is None:
             self.weights.fill_(1)
             return
         weights = rebalancing_weights(prior, mix)
         if weights.shape != self.weights.shape:
-            raise ValueError(f"prior must be {tuple(self.weights.shape)}, got {tuple(weights.shape)}")
+            raise ValueError(f"prior must be {tuple(self.weights.shape)}; got {tuple(weights.shape)}")
         self.weights.copy_(weights)
 
     def logits(self, lightness: Tensor) -> Tensor:
         """Score the bins in each cell of 4 x 4: CIE L (B, 1, H, W) to (B, 313, ceil(H / 4), ceil(W / 4))."""
+        lightness = fitting(lightness, self)
         height, width = lightness.shape[-2:]
         x = F.pad(lightness - 50, (0, -width % COARSEST, 0, -height % COARSEST), mode="replicate")
         x = self.conv1(x)  # 1/2 of the size
@@ -177,7 +167,7 @@ class CIC(Colorizer):
             (B, neighbors, ceil(H / 4), ceil(W / 4)), nearest bin first, as :func:`colorlib.color.soft_encode`
             gives them.
         """
-        return self._targets(rgb_to_lab(rgb))
+        return self._targets(rgb_to_lab(image(rgb, 3, "rgb", batch=True)))
 
     def _targets(self, lab: Tensor) -> tuple[Tensor, Tensor]:
         rows, columns = (
@@ -197,7 +187,7 @@ class CIC(Colorizer):
         batch : dict of Tensor
             ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
-        lab = rgb_to_lab(batch["rgb"])
+        lab = rgb_to_lab(true_rgb(batch))
         indices, shares = self._targets(lab)
         each = sparse_cross_entropy(self.logits(lab[:, :1]), indices, shares)
         return (each * self.weights[indices[:, 0]]).mean()
@@ -265,7 +255,12 @@ class CIC(Colorizer):
         ValueError
             For a negative temperature or rebalancing.
         """
+        lightness, samples = asked(self, lightness, samples, generator)
         height, width = lightness.shape[-2:]
         ab = annealed_mean(self._rebalanced(lightness, rebalance), temperature)
         ab = F.interpolate(ab, scale_factor=CELL, mode="bilinear", align_corners=False)
         return ab[:, :, :height, :width].expand(samples, -1, -1, -1, -1)
+
+
+def _power(rebalance: float) -> float:
+    return number(rebalance, "rebalance", "[0, inf)")

@@ -6,15 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import choice, flag, image, number, wholes
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer, check_sizes
-from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet, start_normal
-from colorlib.models.losses import (
-    check_adversarial,
-    discriminator_accuracy,
-    discriminator_loss,
-    generator_loss,
+from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.blocks import (
+    ImageDiscriminator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    UNet,
+    doubled,
+    start_normal,
 )
+from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
 
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
 GENERATORS = ("unet", "resnet")
@@ -94,22 +97,14 @@ class ColorGAN(Colorizer):
         dropout: float = 0.5,
     ):
         super().__init__()
-        for name, value, known in (
-            ("generator", generator, GENERATORS),
-            ("discriminator", discriminator, DISCRIMINATORS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-        check_sizes(width=width, depth=depth, blocks=blocks, layers=layers)
-        self.adversarial = check_adversarial(adversarial)
-        self.l1 = check_weight("l1", l1)
-        if check_weight("dropout", dropout) >= 1:
-            raise ValueError(f"dropout must be below 1, got {dropout}")
+        width, depth, blocks, layers = wholes(width=width, depth=depth, blocks=blocks, layers=layers)
+        self.adversarial = choice(adversarial, "adversarial", ADVERSARIAL)
+        self.l1, dropout = number(l1, "l1", "[0, inf)"), number(dropout, "dropout", "[0, 1)")
         self.settings = {
-            "generator": generator,
-            "discriminator": discriminator,
+            "generator": choice(generator, "generator", GENERATORS),
+            "discriminator": choice(discriminator, "discriminator", DISCRIMINATORS),
             "adversarial": adversarial,
-            "l1": l1,
+            "l1": self.l1,
             "width": width,
             "depth": depth,
             "blocks": blocks,
@@ -117,8 +112,7 @@ class ColorGAN(Colorizer):
             "dropout": dropout,
         }
         if generator == "unet":
-            channels = [width * min(8, 2**place) for place in range(depth)]
-            self.generator = UNet(1, 2, channels, dropout=dropout)
+            self.generator = UNet(1, 2, doubled(width, depth), dropout=dropout)
         else:
             self.generator = ResNetGenerator(1, 2, width, blocks, dropout)
         kind = PatchDiscriminator if discriminator == "patch" else ImageDiscriminator
@@ -163,7 +157,7 @@ class ColorGAN(Colorizer):
         batch : dict of Tensor
             ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
-        lightness, ab = scaled(batch["rgb"])
+        lightness, ab = scaled(true_rgb(batch))
         with torch.no_grad():
             painted = self.generator(lightness)
         real = self.discriminator(torch.cat([lightness, ab], 1))
@@ -179,7 +173,7 @@ class ColorGAN(Colorizer):
         batch : dict of Tensor
             ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
-        lightness, ab = scaled(batch["rgb"])
+        lightness, ab = scaled(true_rgb(batch))
         painted = self.generator(lightness).to(ab)
         fake = self.discriminator(torch.cat([lightness, painted], 1))
         adversarial = generator_loss(fake, self.adversarial)
@@ -191,7 +185,7 @@ class ColorGAN(Colorizer):
 
     def forward(self, lightness: Tensor) -> Tensor:
         """Paint: CIE L (B, 1, H, W) to CIE ab (B, 2, H, W)."""
-        return self.generator(lightness / 50 - 1) * AB_SCALE
+        return self.generator(fitting(lightness, self) / 50 - 1) * AB_SCALE
 
     def scores(self, rgb: Tensor) -> Tensor:
         """Give the discriminator's scores of pictures, as they are before the loss.
@@ -234,12 +228,13 @@ class ColorGAN(Colorizer):
         ValueError
             For dropout of a model that has none.
         """
-        if not dropout:
+        lightness, samples = asked(self, lightness, samples, generator)
+        if not flag(dropout, "dropout"):
             return self(lightness).expand(samples, -1, -1, -1, -1)
         layers = [layer for layer in self.generator.modules() if isinstance(layer, nn.Dropout)]
         if not layers:
             raise ValueError("this model was built without dropout: its samples can't differ")
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        seed = int(torch.randint(2**62, (), generator=generator, device=lightness.device))
         modes = [layer.training for layer in layers]
         try:
             # Torch's dropout draws from the global generator only; it is put back as it was.
@@ -255,14 +250,5 @@ class ColorGAN(Colorizer):
 
 def scaled(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """Lightness (B, 1, H, W) and ab (B, 2, H, W) of RGB (B, 3, H, W), both brought to [-1, 1]."""
-    lab = rgb_to_lab(rgb)
+    lab = rgb_to_lab(image(rgb, 3, "rgb", batch=True))
     return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_SCALE
-
-
-def check_weight(name: str, value: float) -> float:
-    """Give a weight back. Raises TypeError or ValueError unless it is a number, finite, and 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be 0 or more and finite, got {value}")
-    return value

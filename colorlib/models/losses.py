@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from colorlib._check import choice, floating, inside, integers, seen
+
 
 class _SparseCrossEntropy(torch.autograd.Function):
     # Written out, so that one tensor of the logits' size is made in each direction and none is kept between
@@ -49,22 +51,19 @@ def sparse_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor) -> Te
 
     Raises
     ------
-    ValueError
-        For shapes that do not belong together.
+    TypeError, ValueError
+        For tensors of another kind, shapes that do not belong together, or classes that there aren't (on a
+        GPU, where looking would mean waiting, nobody looks).
 
     Notes
     -----
     Source of the loss: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 2.
     """
-    if logits.ndim != 4 or indices.shape != weights.shape or indices.ndim != 4:
-        raise ValueError(
-            "logits must be (B, Q, H, W), indices and weights (B, k, H, W), got "
-            f"{tuple(logits.shape)}, {tuple(indices.shape)} and {tuple(weights.shape)}"
-        )
-    if (logits.shape[0], *logits.shape[2:]) != (indices.shape[0], *indices.shape[2:]):
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and targets {tuple(indices.shape)} differ in batch or size"
-        )
+    batch, classes, height, width = floating(logits, "logits", "(B, Q, H, W)", empty=False).shape
+    integers(indices, "indices", f"({batch}, k, {height}, {width})", only=torch.int64)
+    floating(weights, "weights", str(tuple(indices.shape)))
+    if seen(indices):
+        inside(indices, "indices", 0, classes - 1)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return _SparseCrossEntropy.apply(logits, indices, weights.detach().to(logits.dtype))
 
@@ -96,8 +95,8 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tenso
 
     Raises
     ------
-    ValueError
-        For another kind.
+    TypeError, ValueError
+        For another kind, or scores that are no floating-point tensor, or none.
 
     Notes
     -----
@@ -105,8 +104,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tenso
     others, "Generative Adversarial Nets", NeurIPS 2014; Lim, Ye, "Geometric GAN", 2017 (hinge). The half is
     that of Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
     """
-    check_adversarial(kind)
-    real, fake = real.float(), fake.float()
+    real, fake, kind = _scores(real, "real"), _scores(fake, "fake"), choice(kind, "kind", ADVERSARIAL)
     if kind == "lsgan":
         return ((real - 1).square().mean() + fake.square().mean()) / 2
     if kind == "vanilla":
@@ -139,15 +137,14 @@ def generator_loss(fake: Tensor, kind: str = "lsgan") -> Tensor:
 
     Raises
     ------
-    ValueError
-        For another kind.
+    TypeError, ValueError
+        For another kind, or scores that are no floating-point tensor, or none.
 
     Notes
     -----
     Sources: those of :func:`discriminator_loss`.
     """
-    check_adversarial(kind)
-    fake = fake.float()
+    fake, kind = _scores(fake, "fake"), choice(kind, "kind", ADVERSARIAL)
     if kind == "lsgan":
         return (fake - 1).square().mean()
     return F.softplus(-fake).mean() if kind == "vanilla" else -fake.mean()
@@ -164,13 +161,10 @@ def discriminator_accuracy(real: Tensor, fake: Tensor, kind: str = "lsgan") -> T
     Tensor
         A scalar from 0 to 1.
     """
-    check_adversarial(kind)
-    middle = 0.5 if kind == "lsgan" else 0.0
+    real, fake = _scores(real, "real"), _scores(fake, "fake")
+    middle = 0.5 if choice(kind, "kind", ADVERSARIAL) == "lsgan" else 0.0
     return ((real > middle).float().mean() + (fake <= middle).float().mean()) / 2
 
 
-def check_adversarial(kind: str) -> str:
-    """Give the kind of an adversarial loss back. Raises ValueError where there is no such kind."""
-    if kind not in ADVERSARIAL:
-        raise ValueError(f"the adversarial loss must be one of {', '.join(ADVERSARIAL)}; got {kind!r}")
-    return kind
+def _scores(scores: Tensor, name: str) -> Tensor:
+    return floating(scores, name, empty=False).float()

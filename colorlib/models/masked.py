@@ -8,16 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from colorlib._check import MOST, choice, floating, inside, integers, number, wholes
 from colorlib.data.masks import check_kinds, draw
-from colorlib.models.base import Colorizer, check_gray, check_sizes
-from colorlib.models.blocks import ImageDiscriminator, UNet, start_normal
-from colorlib.models.gan import AB_SCALE, check_weight, scaled
-from colorlib.models.losses import (
-    check_adversarial,
-    discriminator_accuracy,
-    discriminator_loss,
-    generator_loss,
-)
+from colorlib.models.base import Colorizer, asked, check_gray, fitting, true_rgb
+from colorlib.models.blocks import ImageDiscriminator, UNet, doubled, start_normal
+from colorlib.models.gan import AB_SCALE, scaled
+from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
 
 MASK_LOSSES = ("l2", "huber")
 TRUTHS = ("masked", "colored")
@@ -102,27 +98,30 @@ class MaskedGAN(Colorizer):
         layers: int = 5,
     ):
         super().__init__()
-        for name, value, known in (("mask_loss", mask_loss, MASK_LOSSES), ("truth", truth, TRUTHS)):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-        check_sizes(width=width, layers=layers)
-        if check_weight("delta", delta) == 0:
-            raise ValueError("delta must be above 0, got 0")
-        self.masks, self.mask_loss, self.delta, self.truth = check_kinds(masks), mask_loss, delta, truth
-        self.mask_weight, self.l1 = check_weight("mask_weight", mask_weight), check_weight("l1", l1)
-        self.adversarial = check_adversarial(adversarial)
+        width, layers = wholes(width=width, layers=layers)
+        self.masks = check_kinds(masks, "masks")
+        self.mask_loss, self.truth = (
+            choice(mask_loss, "mask_loss", MASK_LOSSES),
+            choice(truth, "truth", TRUTHS),
+        )
+        self.mask_weight, self.l1 = (
+            number(mask_weight, "mask_weight", "[0, inf)"),
+            number(l1, "l1", "[0, inf)"),
+        )
+        self.delta = number(delta, "delta", "(0, inf)")
+        self.adversarial = choice(adversarial, "adversarial", ADVERSARIAL)
         self.settings = {
             "masks": list(self.masks),
             "mask_loss": mask_loss,
-            "mask_weight": mask_weight,
-            "delta": delta,
-            "l1": l1,
+            "mask_weight": self.mask_weight,
+            "delta": self.delta,
+            "l1": self.l1,
             "truth": truth,
             "adversarial": adversarial,
             "width": width,
             "layers": layers,
         }
-        self.generator = UNet(2, 2, [width * min(8, 2**place) for place in range(5)], middle=True)
+        self.generator = UNet(2, 2, doubled(width, 5), middle=True)
         self.discriminator = ImageDiscriminator(4, width, layers)
         start_normal(self)
         self.figures: dict[str, Tensor] = {}
@@ -170,13 +169,16 @@ class MaskedGAN(Colorizer):
         ValueError
             For a batch with neither masks nor seeds, or without the material that is needed.
         """
-        rgb = batch["rgb"]
+        rgb = true_rgb(batch)
         if "mask" in batch:
             return _fitting(batch["mask"], rgb)
         if "seed" not in batch:
-            raise ValueError(f"the batch must have 'seed' or 'mask' beside 'rgb'; it has {', '.join(batch)}")
-        drawn = draw(batch["seed"], tuple(rgb.shape[-2:]), self.masks, batch.get("material"))
-        return drawn.to(rgb)
+            raise ValueError(f"batch must have 'seed' or 'mask' beside 'rgb'; it has {', '.join(batch)}")
+        seeds = inside(integers(batch["seed"], "seed", f"({len(rgb)},)"), "seed", 0, MOST)
+        size, labels = rgb.shape[-2:], None
+        if "material" in batch:
+            labels = integers(batch["material"], "material", str((len(rgb), *size)))
+        return draw(seeds, tuple(size), self.masks, labels).to(rgb)
 
     def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.
@@ -218,6 +220,8 @@ class MaskedGAN(Colorizer):
         painted, wanted : Tensor
             ab divided by 110, (B, 2, H, W).
         """
+        floating(painted, "painted", "(B, 2, H, W)", empty=False)
+        floating(wanted, "wanted", str(tuple(painted.shape)))
         if self.mask_loss == "huber":
             # Twice torch's, so that small errors cost the same as by the squared distance.
             each = 2 * F.huber_loss(painted, wanted, reduction="none", delta=self.delta)
@@ -227,7 +231,7 @@ class MaskedGAN(Colorizer):
 
     def _prepare(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lightness, mask, the ab wanted, and the ab that the discriminator is shown as true."""
-        lightness, ab = scaled(batch["rgb"])
+        lightness, ab = scaled(true_rgb(batch))
         mask = self.batch_masks(batch)
         wanted = ab * mask
         return lightness, mask, wanted, wanted if self.truth == "masked" else ab
@@ -236,7 +240,8 @@ class MaskedGAN(Colorizer):
 
     def forward(self, lightness: Tensor, mask: Tensor) -> Tensor:
         """Paint: CIE L (B, 1, H, W) and mask (B, 1, H, W) in [0, 1] to CIE ab (B, 2, H, W)."""
-        return self.generator(torch.cat([lightness / 50 - 1, mask], 1)) * AB_SCALE
+        lightness = fitting(lightness, self)
+        return self.generator(torch.cat([lightness / 50 - 1, _fitting(mask, lightness)], 1)) * AB_SCALE
 
     def colorize(
         self,
@@ -300,35 +305,30 @@ class MaskedGAN(Colorizer):
         ValueError
             For a mask of another shape.
         """
-        if mask is None:
-            mask = torch.ones_like(lightness)
-        if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(lightness)):
-            raise ValueError(
-                f"mask must be ({len(lightness)}, 1, H, W) or (1, 1, H, W), got {tuple(mask.shape)}"
-            )
-        mask = mask.to(lightness)
+        lightness, samples = asked(self, lightness, samples, generator)
+        mask = torch.ones_like(lightness) if mask is None else _checked(mask, lightness)
         if mask.shape[-2:] != lightness.shape[-2:]:
             # As the lightness is reduced: each pixel is a mean of those that it covers.
             mask = F.interpolate(
                 mask, lightness.shape[-2:], mode="bilinear", align_corners=False, antialias=True
             ).clamp(0, 1)
-        return self(lightness, mask.expand_as(lightness)).expand(samples, -1, -1, -1, -1)
+        return self(lightness, mask).expand(samples, -1, -1, -1, -1)
 
 
 def _fitting(mask: Tensor, pictures: Tensor) -> Tensor:
     """A mask (B, 1, H, W) for pictures (B, C, H, W), on their device and of their kind of number."""
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"mask must be a tensor, got {type(mask).__name__}")
-    if not (mask.is_floating_point() or mask.dtype == torch.bool):
-        raise TypeError(f"mask must be floating point in [0, 1], or bool, got {mask.dtype}")
-    batch, _, height, width = pictures.shape
-    if tuple(mask.shape) not in ((batch, 1, height, width), (1, 1, height, width)):
+    mask = _checked(mask, pictures)
+    if mask.shape[-2:] != pictures.shape[-2:]:
         raise ValueError(
-            f"mask must be {(batch, 1, height, width)} or {(1, 1, height, width)}, as the pictures; "
-            f"got {tuple(mask.shape)}"
+            f"mask must be of the pictures' size, {tuple(pictures.shape)}; got {tuple(mask.shape)}"
         )
-    mask = mask.to(pictures)
-    low, high = mask.min().item(), mask.max().item()
-    if not (low >= 0 and high <= 1):  # NaN fails both
-        raise ValueError(f"mask must be in [0, 1], got values from {low:.4g} to {high:.4g}")
-    return mask.expand(batch, -1, -1, -1)
+    return mask.expand(len(pictures), -1, -1, -1)
+
+
+def _checked(mask: Tensor, pictures: Tensor) -> Tensor:
+    """The same, of any size, and perhaps one for all."""
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+        mask = mask.to(pictures.dtype)
+    shapes = {f"({count}, 1, H, W)" for count in (len(pictures), 1)}
+    floating(mask, "mask", *sorted(shapes, reverse=True), empty=False)
+    return inside(mask.to(pictures), "mask", 0, 1)

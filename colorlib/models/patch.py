@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import choice, finite, floating, image, seen, wholes
 from colorlib.classic import nearest
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer, check_sizes
+from colorlib.models.base import Colorizer, asked, fitting, true_rgb
 
 # A large photograph is colored in strips of rows: the hidden layer holds at most so many values, 128 MiB.
 VALUES_AT_ONCE = 2**25
@@ -43,16 +44,10 @@ class PatchMLP(Colorizer):
 
     def __init__(self, neurons: Tensor, patch: int = 9, hidden: int = 100):
         super().__init__()
-        if not isinstance(neurons, Tensor) or not neurons.is_floating_point():
-            got = neurons.dtype if isinstance(neurons, Tensor) else type(neurons).__name__
-            raise TypeError(f"neurons must be a floating-point tensor, got {got}")
-        if neurons.ndim != 2 or neurons.shape[1] != 2 or len(neurons) == 0:
-            raise ValueError(f"neurons must be (K, 2), the ab of K colors, got {tuple(neurons.shape)}")
-        if not neurons.isfinite().all():
-            raise ValueError("neurons must be finite, got NaN or infinite values")
-        check_sizes(patch=patch, hidden=hidden)
+        finite(floating(neurons, "neurons", "(K, 2)", empty=False), "neurons")
+        patch, hidden = wholes(patch=patch, hidden=hidden)
         if patch % 2 == 0:
-            raise ValueError(f"patch must be odd, so that it has a center pixel, got {patch}")
+            raise ValueError(f"patch must be odd, so that it has a center pixel; got {patch}")
         self.patch = patch
         self.settings = {"patch": patch, "hidden": hidden}
         self.register_buffer("neurons", neurons.detach().float().clone())
@@ -73,7 +68,9 @@ class PatchMLP(Colorizer):
 
     def labels(self, rgb: Tensor) -> Tensor:
         """Class of every pixel, the neuron nearest to its ab: RGB (B, 3, H, W) to int64 (B, H, W)."""
-        ab = rgb_to_lab(rgb)[:, 1:].movedim(1, -1)
+        ab = rgb_to_lab(image(rgb, 3, "rgb", batch=True))[:, 1:].movedim(1, -1)
+        if seen(ab):
+            finite(ab, "rgb")
         return nearest(ab.reshape(-1, 2).to(self.neurons), self.neurons).reshape(ab.shape[:-1])
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
@@ -120,8 +117,8 @@ class PatchMLP(Colorizer):
         ValueError
             For another ``how``.
         """
-        if how not in ("mode", "mean", "sample"):
-            raise ValueError(f"how must be 'mode', 'mean' or 'sample', got {how!r}")
+        choice(how, "how", ("mode", "mean", "sample"))
+        lightness, samples = asked(self, lightness, samples, generator)
         height, width = lightness.shape[-2:]
         padded = self._pad(lightness)
         rows = max(1, VALUES_AT_ONCE // (self.layers[0].out_channels * len(lightness) * width))
@@ -142,8 +139,8 @@ class PatchMLP(Colorizer):
 
     def _pad(self, lightness: Tensor) -> Tensor:
         """Scale L to [-1, 1], and repeat edge pixels so that every pixel is the center of a whole patch."""
-        return F.pad(lightness / 50 - 1, (self.patch // 2,) * 4, mode="replicate")
+        return F.pad(fitting(lightness, self) / 50 - 1, (self.patch // 2,) * 4, mode="replicate")
 
     def _logits_and_labels(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        rgb = batch["rgb"]
+        rgb = true_rgb(batch)
         return self.logits(rgb_to_lab(rgb)[:, :1]), self.labels(rgb)

@@ -8,16 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib.models.base import check_sizes
+from colorlib._check import choice, flag, wholes
 from colorlib.models.losses import sparse_cross_entropy
+from colorlib.models.pixelcnn_extras import Marginal, Recall, gated
 
 FIRST_WEIGHTS = ("even", "torch")
-
-
-def check_first_weights(name: str) -> None:
-    """Raise a ValueError for a name that is none of ``FIRST_WEIGHTS``."""
-    if name not in FIRST_WEIGHTS:
-        raise ValueError(f"first_weights must be one of {', '.join(FIRST_WEIGHTS)}; got {name!r}")
 
 
 class PixelCNN(nn.Module):
@@ -89,11 +84,12 @@ class PixelCNN(nn.Module):
         marginal: int = 0,
     ):
         super().__init__()
-        check_first_weights(first_weights)
-        check_sizes(0, blocks=blocks)
-        check_sizes(kernel=kernel, condition=condition)
-        check_sizes(2, width=width, hidden=hidden, levels=levels)
-        check_sizes(3, first_kernel=first_kernel)
+        choice(first_weights, "first_weights", FIRST_WEIGHTS)
+        flag(late, "late")
+        blocks, attention, marginal = wholes(0, blocks=blocks, attention=attention, marginal=marginal)
+        kernel, condition = wholes(kernel=kernel, condition=condition)
+        width, hidden, levels = wholes(2, width=width, hidden=hidden, levels=levels)
+        (first_kernel,) = wholes(3, first_kernel=first_kernel)
         for name, value in (("width", width), ("hidden", hidden)):
             if value % 2:
                 raise ValueError(f"{name} must be even, for Cr and Cb have one half each; got {value}")
@@ -107,14 +103,16 @@ class PixelCNN(nn.Module):
         self.to_levels = RowConv(hidden, 2 * levels)
         if first_weights == "even":
             self._start()
-        # All four have their places from the start: a run's checkpoint counts on the order of the parameters.
-        self.register_module("recall", None)
-        self.register_module("condition_to_hidden", None)
-        self.register_module("marginal", None)
-        self.register_module("to_gate", None)
-        self.attend(attention)
-        self.inform(condition, late)
-        self.mix(marginal)
+        # What follows is not in the paper. It starts with zeros, so that the network begins as without it.
+        self.recall = Recall(width, condition, attention) if attention else None
+        self.condition_to_hidden = nn.Conv2d(condition, hidden, 1, bias=False) if late else None
+        self.marginal = Marginal(condition, marginal, levels) if marginal else None
+        self.to_gate = RowConv(hidden, 2) if marginal else None
+        if late:
+            nn.init.zeros_(self.condition_to_hidden.weight)
+        if marginal:  # a value costs up to 0.05 nats more at first, for the gate is nearly shut
+            nn.init.zeros_(self.to_gate.weight)
+            nn.init.constant_(self.to_gate.bias, -3.0)
 
     def _start(self) -> None:
         """Draw the first weights so that the vertical stack's sums start with a variance near one.
@@ -131,161 +129,6 @@ class PixelCNN(nn.Module):
             for layer in (block.horizontal, block.vertical_to_horizontal, block.condition_to_horizontal):
                 _draw(layer, 1, sums=3)
             _draw(block.out, GATE)
-
-    def widen(self, kernel: int) -> None:
-        """Let the blocks see farther: enlarge their kernels in place, with zeros around the weights.
-
-        At first nothing changes: the same input gives the same logits. Training goes on from there, and the
-        zeros learn. An optimizer made before must be made anew, for the weights are new tensors.
-
-        Parameters
-        ----------
-        kernel : int
-            The new side of the blocks' masked kernels, odd, not smaller than the old one.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For a kernel that is no odd whole number, or smaller than the old one.
-
-        Notes
-        -----
-        Source: Chen, Goodfellow, Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016,
-        for the idea of a larger network that starts as the same function.
-        """
-        if isinstance(kernel, bool) or not isinstance(kernel, int):
-            raise TypeError(f"kernel must be an int, got {kernel!r}")
-        if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd and above 0, got {kernel}")
-        for block in self.blocks:
-            old = 2 * block.vertical.reach + 1
-            if kernel < old:
-                raise ValueError(f"kernel must be at least the old one, {old}; got {kernel}")
-            more = (kernel - old) // 2
-            # The pixel itself stands in the last row's middle here, and in the last column there.
-            _enlarge(block.vertical, (more, more, more, 0))
-            _enlarge(block.horizontal, (more, 0, 0, 0))
-            block.horizontal.mask = F.pad(block.horizontal.mask, (more, 0), value=1.0)
-
-    def attend(self, heads: int) -> None:
-        """Give a network without attention so many heads of it, in place, see :class:`Recall`; 0 adds none.
-
-        At first nothing changes, for the last weights of the new part are zero. As after :meth:`widen`, an
-        optimizer must be made anew.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For heads that are no whole number of 0 or more or don't divide the width, or where there is
-            attention already.
-        """
-        check_sizes(0, attention=heads)
-        if not heads:
-            return
-        if self.recall is not None:
-            raise ValueError(f"there are {self.recall.heads} heads of attention already; got {heads} more")
-        self.recall = Recall(self.hidden.in_channels, self.condition, heads).to(self.hidden.weight)
-
-    def broaden(self, hidden: int) -> None:
-        """Give the layer before the last more channels, in place.
-
-        At first nothing changes, for what follows the new channels is zero. As after :meth:`widen`, an
-        optimizer must be made anew.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For channels that are no even whole number, or fewer than there are.
-        """
-        if isinstance(hidden, bool) or not isinstance(hidden, int):
-            raise TypeError(f"hidden must be an int, got {hidden!r}")
-        old = self.hidden.out_channels
-        if hidden < old or hidden % 2:
-            raise ValueError(f"hidden must be even and at least the old one, {old}; got {hidden}")
-        if hidden == old:
-            return
-        before, after, late = self.hidden, self.to_levels, self.condition_to_hidden
-        self.hidden = RowConv(before.in_channels, hidden).to(before.weight)
-        self.to_levels = RowConv(hidden, after.out_channels).to(after.weight)
-        # The first half of the channels is Cr's, before and after.
-        half = torch.arange(old // 2, device=before.weight.device)
-        kept = torch.cat([half, hidden // 2 + half])
-        with torch.no_grad():
-            self.hidden.weight[kept], self.hidden.bias[kept] = before.weight, before.bias
-            self.to_levels.weight.zero_()
-            self.to_levels.weight[:, kept] = after.weight
-            self.to_levels.bias.copy_(after.bias)
-            if self.to_gate is not None:
-                gate_before = self.to_gate
-                self.to_gate = RowConv(hidden, 2).to(gate_before.weight)
-                self.to_gate.weight.zero_()
-                self.to_gate.weight[:, kept], self.to_gate.bias[:] = gate_before.weight, gate_before.bias
-                self.to_gate.requires_grad_(gate_before.weight.requires_grad)
-            if late is not None:
-                self.condition_to_hidden = nn.Conv2d(self.condition, hidden, 1, bias=False).to(late.weight)
-                self.condition_to_hidden.weight.zero_()
-                self.condition_to_hidden.weight[kept] = late.weight
-                self.condition_to_hidden.requires_grad_(late.weight.requires_grad)
-        self.hidden.requires_grad_(before.weight.requires_grad)
-        self.to_levels.requires_grad_(after.weight.requires_grad)
-
-    def inform(self, condition: int, late: bool = False) -> None:
-        """Let a condition of so many channels in, in place, and with ``late`` let the hidden layer see it.
-
-        Channels are added and taken away at the end. With more of them nothing changes at first, for their
-        weights are zero, and so are the hidden layer's. What was learned of channels taken away is lost. A
-        hidden layer that sees the condition already goes on seeing it. As after :meth:`widen`, an optimizer
-        must be made anew.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For channels that are no whole number above 0.
-        """
-        check_sizes(condition=condition)
-        if not isinstance(late, bool):
-            raise TypeError(f"late must be True or False, got {late!r}")
-        more, self.condition = condition - self.condition, condition
-        layers = [layer for layer in (self.condition_to_hidden,) if layer is not None]
-        for block in self.blocks:
-            layers += [block.condition_to_vertical, block.condition_to_horizontal]
-        if self.recall is not None:
-            layers += [self.recall.query, self.recall.key, self.recall.value]
-        if self.marginal is not None:
-            layers += [self.marginal.for_cr, self.marginal.for_cb]
-        if more:
-            for layer in layers:
-                weight = F.pad(layer.weight.detach(), (0, 0, 0, 0, 0, more))  # less than 0 crops
-                layer.weight = nn.Parameter(weight, layer.weight.requires_grad)
-                layer.in_channels += more
-        if late and self.condition_to_hidden is None:
-            layer = nn.Conv2d(condition, self.hidden.out_channels, 1, bias=False)
-            nn.init.zeros_(layer.weight)
-            self.condition_to_hidden = layer.to(self.hidden.weight)
-
-    def mix(self, marginal: int) -> None:
-        """Add in place a :class:`Marginal` of so many hidden channels and a gate that mixes it in; 0: none.
-
-        The gate starts at a probability of 0.05, so at first a value costs up to 0.05 nats more. As after
-        :meth:`widen`, an optimizer must be made anew.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For channels that are no whole number of 0 or more, or where there is a marginal already.
-        """
-        check_sizes(0, marginal=marginal)
-        if not marginal:
-            return
-        if self.marginal is not None:
-            raise ValueError(
-                f"there is a marginal of {self.marginal.hidden} channels already; got {marginal} more"
-            )
-        like = self.hidden.weight
-        self.marginal = Marginal(self.condition, marginal, self.levels).to(like)
-        self.to_gate = RowConv(self.hidden.out_channels, 2).to(like)
-        nn.init.zeros_(self.to_gate.weight)
-        nn.init.constant_(self.to_gate.bias, -3.0)
 
     def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
         """Score the levels of every value, each from the values before it.
@@ -318,7 +161,7 @@ class PixelCNN(nn.Module):
             If there is no marginal.
         """
         if self.marginal is None:
-            raise ValueError("this PixelCNN has no marginal, and so no gate; see PixelCNN.mix")
+            raise ValueError("this PixelCNN has no marginal, and so no gate")
         return self._scores(chroma, condition)[1].sigmoid()
 
     def _scores(self, chroma: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -451,13 +294,6 @@ def _draw(layer: nn.Conv2d, spread: float, sums: int = 1) -> None:
     nn.init.normal_(layer.weight, std=1 / (spread * math.sqrt(sums * layer.weight[0].numel())))
 
 
-def _enlarge(layer: RowsAboveConv | RowConv, margin: tuple[int, int, int, int]) -> None:
-    """Put zeros around a layer's weights: so many columns left and right, rows above and below."""
-    layer.weight = nn.Parameter(F.pad(layer.weight.detach(), margin), layer.weight.requires_grad)
-    layer.kernel_size = tuple(layer.weight.shape[2:])
-    layer.reach += margin[0]
-
-
 class FirstLayer(nn.Module):
     """The masked convolution on the chroma itself, in its two parts: the rows above, and the row's past."""
 
@@ -470,131 +306,6 @@ class FirstLayer(nn.Module):
         """Start the two stacks: chroma (B, 2, h, w) to vertical and horizontal, (B, width, h, w) each."""
         above = self.vertical(x)
         return above, above + self.horizontal(x)
-
-
-class Recall(nn.Module):
-    """Attention: each pixel recalls the chroma of earlier pixels where the picture says similar things.
-
-    What is recalled is a weighted mean over the earlier pixels of a gate of their chroma and condition,
-    through a last linear layer, which starts at zero. The weights are a softmax of scores: the product of the
-    pixel's query and the earlier pixel's key, divided by the root of their length, less their distance times
-    a slope. Queries and keys are made of the condition alone. Head k of n, counted from 1, has the slope
-    2 ** (-8 k / n) for a pixel of distance. Beside the earlier pixels stands an empty one, with a score of 0
-    and nothing to recall.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the horizontal stack, to which what is recalled is added.
-    condition : int
-        Channels of the condition.
-    heads : int
-        Into how many independent parts the width is divided.
-
-    Raises
-    ------
-    ValueError
-        If the heads don't divide the width.
-
-    Notes
-    -----
-    Sources: Chen, Mishra, Rohaninejad, Abbeel, "PixelSNAIL: An Improved Autoregressive Generative Model",
-    ICML 2018, for attention beside masked convolutions; Press, Smith, Lewis, "Train Short, Test Long", ICLR
-    2022, for the slopes. The published PixColor has none. That the condition alone makes queries and keys,
-    and the empty pixel, are this library's choice.
-    """
-
-    def __init__(self, width: int, condition: int, heads: int):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"attention must divide the width, {width}; got {heads} heads")
-        self.heads = heads
-        self.query = nn.Conv2d(condition, width, 1, bias=False)
-        self.key = nn.Conv2d(condition, width, 1, bias=False)
-        self.value = nn.Conv2d(2 + condition, 2 * width, 1)
-        self.out = nn.Conv2d(width, width, 1, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, chroma: Tensor, condition: Tensor) -> Tensor:
-        """Give what each pixel recalls: chroma (B, 2, h, w) and the condition to (B, width, h, w)."""
-        height, width = chroma.shape[-2:]
-        queries, keys = (self.split(layer(condition)) for layer in (self.query, self.key))
-        values = self.split(gated(self.value(torch.cat([chroma, condition], 1))))
-        bias = self.bias(height, width)
-        past = torch.ones(bias.shape[1:], dtype=torch.bool, device=bias.device).tril(-1)
-        bias = bias.masked_fill(~past, -torch.inf)
-        # The empty pixel: a key and a value of zeros.
-        keys, values, bias = (F.pad(keys, (0, 0, 0, 1)), F.pad(values, (0, 0, 0, 1)), F.pad(bias, (0, 1)))
-        recalled = F.scaled_dot_product_attention(queries, keys, values, bias.to(queries)[None])
-        return self.out(recalled.transpose(2, 3).flatten(1, 2).unflatten(2, (height, width)))
-
-    def split(self, x: Tensor) -> Tensor:
-        """Split channels into heads, (B, width, h, w) to (B, heads, h * w, width / heads)."""
-        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
-
-    def bias(self, height: int, width: int, pixels: slice = slice(None)) -> Tensor:
-        """Give what distance adds to the scores of some pixels by all, (heads, pixels, h * w)."""
-        like = {"device": self.out.weight.device, "dtype": self.out.weight.dtype}
-        index = torch.arange(height * width, device=like["device"])
-        down, right = ((at[pixels, None] - at).to(**like) for at in (index // width, index % width))
-        slopes = 2 ** (-8 * torch.arange(1, self.heads + 1, **like) / self.heads)
-        return -slopes[:, None, None] * torch.hypot(down, right)
-
-
-class Marginal(nn.Module):
-    """The marginal distribution of each cell's color: p(Cr | condition) times p(Cb | Cr, condition).
-
-    It sees no other cell's color, and of the picture what the cell's condition says: a classifier of one
-    cell, with two layers of 1 x 1 convolutions for each factor. In a chain of draws only the first cell of a
-    thing has a choice, so only that cell teaches a PixelCNN which colors a thing may have and how often. Here
-    every cell teaches it. The published network has none; this one is the library's own.
-
-    Parameters
-    ----------
-    condition : int
-        Channels of the condition.
-    hidden : int
-        Channels of the hidden layer, for Cr and for Cb each.
-    levels : int
-        Into how many values each channel of chroma is divided.
-    """
-
-    def __init__(self, condition: int, hidden: int, levels: int):
-        super().__init__()
-        self.hidden, self.levels = hidden, levels
-        self.for_cr = nn.Conv2d(condition, hidden, 1)
-        self.for_cb = nn.Conv2d(condition, hidden, 1)
-        self.cr_to_cb = nn.Conv2d(levels, hidden, 1, bias=False)
-        self.to_cr = nn.Conv2d(hidden, levels, 1)
-        self.to_cb = nn.Conv2d(hidden, levels, 1)
-
-    def forward(self, cr: Tensor, condition: Tensor) -> Tensor:
-        """Score the levels: the cells' Cr (B, h, w) in [-1, 1] and the condition to (B, 2, levels, h, w)."""
-        # Chances are wanted to the percent, and bfloat16 keeps less of a score.
-        cr, condition = (x.to(self.for_cr.weight.dtype) for x in (cr, condition))
-        with torch.autocast(condition.device.type, enabled=False):
-            for_cb = self.for_cb(condition) + self.cr_to_cb(self.waves(cr).movedim(-1, 1))
-            return torch.stack([self.to_cr(F.relu(self.for_cr(condition))), self.to_cb(F.relu(for_cb))], 1)
-
-    def waves(self, cr: Tensor) -> Tensor:
-        """Give Cr (...) as as many cosines as there are levels, (..., levels).
-
-        A cosine transform of the levels: a linear layer can tell each from all others.
-        """
-        half, wide = self.levels // 2, cr.to(torch.promote_types(cr.dtype, torch.float32))
-        number = torch.arange(self.levels, dtype=wide.dtype, device=wide.device)
-        return torch.cos(torch.pi / self.levels * (wide[..., None] * half + half + 0.5) * number).to(cr)
-
-    @staticmethod
-    def mixture(scores: Tensor, marginal: Tensor, gate: Tensor, dim: int) -> Tensor:
-        """Give the log probabilities of a mixture of two distributions, given as logits along ``dim``.
-
-        With the probability sigmoid(gate) it is ``marginal``, otherwise ``scores``. In float32 or better.
-        """
-        wide = torch.promote_types(scores.dtype, torch.float32)
-        scores, marginal = (x.to(wide).log_softmax(dim) for x in (scores, marginal))
-        gate = gate.to(wide)
-        return torch.logaddexp(scores + F.logsigmoid(-gate), marginal + F.logsigmoid(gate))
 
 
 class GatedBlock(nn.Module):
@@ -620,12 +331,6 @@ class GatedBlock(nn.Module):
         h = self.horizontal(horizontal) + self.vertical_to_horizontal(v)
         h = h + self.condition_to_horizontal(condition)
         return gated(v), horizontal + self.out(gated(h))
-
-
-def gated(x: Tensor) -> Tensor:
-    """Tanh of the first half of the channels times the sigmoid of the second."""
-    signal, opening = x.chunk(2, 1)
-    return torch.tanh(signal) * torch.sigmoid(opening)
 
 
 class RowsAboveConv(nn.Conv2d):
@@ -672,11 +377,12 @@ class RowConv(nn.Conv2d):
     ):
         super().__init__(inputs, outputs, (1, reach + 1), bias=bias)
         self.reach = reach
-        of_input = torch.arange(inputs) >= inputs // 2  # False: Cr's, True: Cb's
-        of_output = (torch.arange(outputs // parts) >= outputs // parts // 2).repeat(parts)
-        seen = of_input <= of_output[:, None] if sees_itself else of_input < of_output[:, None]
-        mask = torch.ones_like(self.weight)
-        mask[:, :, 0, -1] = seen.to(mask)
+        mask = torch.ones(self.weight.shape)
+        itself = mask[:, :, 0, -1].unflatten(0, (parts, -1))  # in each part, from its outputs to the inputs
+        cr, cb = slice(outputs // parts // 2), slice(inputs // 2, None)
+        itself[:, cr, cb] = 0
+        if not sees_itself:
+            itself[:, cr] = itself[:, :, cb] = 0
         self.register_buffer("mask", mask, persistent=False)
 
     def masked_weight(self) -> Tensor:

@@ -1,11 +1,17 @@
 """Color as two numbers: a residual network that is trained to miss a and b by as little as it can."""
 
+import functools
+from collections.abc import Callable
+from http.client import HTTPException
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from colorlib._check import flag, floating, whole
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer, check_sizes
+from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.blocks import Norm
 
 COARSEST = 8  # the features are an eighth of the picture's size
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the targets are in [-1, 1]
@@ -39,7 +45,7 @@ class ResNetRegressor(Colorizer):
     ------
     TypeError, ValueError
         For a width that is not an int, is below 1, or is not 64 with ``pretrained``.
-    RuntimeError
+    DownloadError
         Where the pretrained weights cannot be downloaded.
 
     Notes
@@ -50,9 +56,9 @@ class ResNetRegressor(Colorizer):
 
     def __init__(self, pretrained: bool = False, width: int = 64):
         super().__init__()
-        check_sizes(width=width)
-        if pretrained and width != 64:
-            raise ValueError(f"pretrained weights are for width 64, got {width}")
+        width = whole(width, "width", 1)
+        if flag(pretrained, "pretrained") and width != 64:
+            raise ValueError(f"width must be 64 with pretrained weights; got {width}")
         self.settings = {"width": width}
         self.trunk = _trunk(width)
         if pretrained:
@@ -71,6 +77,7 @@ class ResNetRegressor(Colorizer):
 
     def features(self, lightness: Tensor) -> Tensor:
         """Give the trunk's features: CIE L (B, 1, H, W) to (B, 2 width, ceil(H / 8), ceil(W / 8))."""
+        lightness = fitting(lightness, self)
         height, width = lightness.shape[-2:]
         x = (lightness / 100 - 0.449) / 0.226  # ImageNet's mean and deviation, averaged over RGB
         return self.trunk(F.pad(x, (0, -width % COARSEST, 0, -height % COARSEST), mode="replicate"))
@@ -80,8 +87,8 @@ class ResNetRegressor(Colorizer):
         return self._scaled(lightness) * AB_SCALE
 
     def _scaled(self, lightness: Tensor) -> Tensor:
-        height, width = lightness.shape[-2:]
-        return self.decoder(self.features(lightness))[:, :, :height, :width]
+        features = self.features(lightness)
+        return self.decoder(features)[:, :, : lightness.shape[-2], : lightness.shape[-1]]
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give the mean squared error of a and b, both divided by 110.
@@ -91,11 +98,12 @@ class ResNetRegressor(Colorizer):
         batch : dict of Tensor
             ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
-        lab = rgb_to_lab(batch["rgb"])
+        lab = rgb_to_lab(true_rgb(batch))
         return F.mse_loss(self._scaled(lab[:, :1]).to(lab.dtype), lab[:, 1:] / AB_SCALE)
 
     def chroma(self, lightness: Tensor, samples: int, generator: torch.Generator) -> Tensor:
         """Give the ab of a lightness; see :meth:`Colorizer.chroma`. All samples are equal."""
+        lightness, samples = asked(self, lightness, samples, generator)
         return self(lightness).expand(samples, -1, -1, -1, -1)
 
 
@@ -103,14 +111,15 @@ def _trunk(width: int) -> nn.Sequential:
     """The first six children of torchvision's ``resnet18``, for one channel and of any width."""
     from torchvision.models.resnet import BasicBlock  # here, so that the library imports without torchvision
 
-    shortcut = nn.Sequential(nn.Conv2d(width, 2 * width, 1, 2, bias=False), nn.BatchNorm2d(2 * width))
+    block = functools.partial(BasicBlock, norm_layer=Norm)
+    shortcut = nn.Sequential(nn.Conv2d(width, 2 * width, 1, 2, bias=False), Norm(2 * width))
     trunk = nn.Sequential(
         nn.Conv2d(1, width, 7, 2, padding=3, bias=False),
-        nn.BatchNorm2d(width),
+        Norm(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, padding=1),
-        nn.Sequential(BasicBlock(width, width), BasicBlock(width, width)),
-        nn.Sequential(BasicBlock(width, 2 * width, 2, shortcut), BasicBlock(2 * width, 2 * width)),
+        nn.Sequential(block(width, width), block(width, width)),
+        nn.Sequential(block(width, 2 * width, 2, shortcut), block(2 * width, 2 * width)),
     )
     for layer in trunk.modules():
         if isinstance(layer, nn.Conv2d):
@@ -121,7 +130,7 @@ def _trunk(width: int) -> nn.Sequential:
 def _double(inputs: int, outputs: int) -> list[nn.Module]:
     return [
         nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
+        Norm(outputs),
         nn.ReLU(inplace=True),
     ]
 
@@ -130,16 +139,26 @@ def _pretrained_trunk() -> dict[str, Tensor]:
     """The state of torchvision's ImageNet ResNet-18, cut, its first convolution summed over RGB."""
     from torchvision.models import resnet18
 
-    try:
-        whole = resnet18(weights="IMAGENET1K_V1")
-    except OSError as error:  # no network, a refused request, a full disk
-        raise RuntimeError(
-            f"torchvision's ResNet-18 weights cannot be downloaded ({error}); connect to the network,"
-            " or use pretrained=False"
-        ) from error
-    state = nn.Sequential(*list(whole.children())[:6]).state_dict()
+    state = nn.Sequential(*list(pretrained_network(resnet18).children())[:6]).state_dict()
     state["0.weight"] = sum_over_rgb(state["0.weight"])
     return state
+
+
+class DownloadError(RuntimeError):
+    """Pretrained weights that can't be downloaded; `reason` is what it says without its advice."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"{reason}; connect to the network, or use pretrained=False")
+        self.reason = reason
+
+
+def pretrained_network(build: Callable[..., nn.Module], **settings) -> nn.Module:
+    """One of torchvision's networks with its ImageNet weights, which are downloaded once."""
+    try:
+        return build(weights="IMAGENET1K_V1", **settings)
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, a full disk, a torn or altered file
+        name = f"torchvision's weights of {build.__name__}"
+        raise DownloadError(f"{name} cannot be downloaded ({str(error) or type(error).__name__})") from error
 
 
 def sum_over_rgb(weight: Tensor) -> Tensor:
@@ -147,6 +166,4 @@ def sum_over_rgb(weight: Tensor) -> Tensor:
 
     Returns (outputs, 1, h, w). Raises ValueError where there are not three input channels.
     """
-    if weight.ndim != 4 or weight.shape[1] != 3:
-        raise ValueError(f"weight must be (outputs, 3, h, w), got {tuple(weight.shape)}")
-    return weight.sum(1, keepdim=True)
+    return floating(weight, "weight", "(outputs, 3, h, w)").sum(1, keepdim=True)

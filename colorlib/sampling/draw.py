@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from colorlib._check import came, finite, floating, inside, integers, number, whole
+
 HOTTEST = 10_000  # there all levels are alike, and noise times it still fits half precision
 
 
@@ -45,11 +47,23 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0, top_p: float =
     Tensor
         int64, (...).
 
+    Raises
+    ------
+    TypeError, ValueError
+        For scores and noise of different shapes, or an argument of another type or range.
+
     Notes
     -----
     Sources: Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, section 2, for the noise; Holtzman et al.,
     "The Curious Case of Neural Text Degeneration", ICLR 2020, for ``top_p``.
     """
+    floating(logits, "logits", "(..., classes)", empty=False)
+    if floating(noise, "noise").shape != logits.shape:
+        raise ValueError(f"noise must be {tuple(logits.shape)}, as logits; got {tuple(noise.shape)}")
+    return _draw(logits, noise, *_check_knobs(temperature, top_p))
+
+
+def _draw(logits: Tensor, noise: Tensor, temperature: float, top_p: float) -> Tensor:
     if top_p < 1:
         probabilities, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
         likelier = probabilities.cumsum(-1) - probabilities  # the probability of all classes before this one
@@ -58,6 +72,10 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0, top_p: float =
         logits = logits.masked_fill(torch.zeros_like(gone).scatter_(-1, order, gone), -math.inf)
     # Noise is multiplied, and not the logits divided, for it can be done beforehand.
     return torch.add(logits, noise, alpha=temperature).argmax(-1)
+
+
+def _check_knobs(temperature: float, top_p: float) -> tuple[float, float]:
+    return number(temperature, "temperature", f"(0, {HOTTEST}]"), number(top_p, "top_p", "(0, 1]")
 
 
 class Task(NamedTuple):
@@ -70,6 +88,12 @@ class Task(NamedTuple):
     any_given: bool
     levels: int
     generator: torch.Generator | None
+    temperature: float
+    top_p: float
+
+    def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """See `draw`; nothing is checked again."""
+        return _draw(logits, noise, self.temperature, self.top_p)
 
     def noise(self) -> Tensor:
         """Draw the noise of the next row, (w, 2, N, levels): both samplers take it in the same order."""
@@ -89,14 +113,9 @@ def check(
     progress: Callable | None,
 ) -> Task:
     """Check the arguments that both samplers share."""
-    if not isinstance(condition, Tensor) or not condition.is_floating_point():
-        got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
-        raise TypeError(f"condition must be a floating-point tensor, got {got}")
-    if condition.ndim != 4 or 0 in condition.shape:
-        raise ValueError(f"condition must be (B, C, h, w), none of them 0, got {tuple(condition.shape)}")
-    wanted = pixelcnn.condition
-    if condition.shape[1] != wanted:
-        raise ValueError(f"condition must have {wanted} channels, got {tuple(condition.shape)}")
+    if not isinstance(pixelcnn, torch.nn.Module) or not hasattr(pixelcnn, "condition"):
+        raise TypeError(f"pixelcnn must be a PixelCNN; got {came(pixelcnn)}")
+    floating(condition, "condition", f"(B, {pixelcnn.condition}, h, w)", empty=False)
     weight = next(pixelcnn.parameters())
     if (condition.dtype, condition.device) != (weight.dtype, weight.device):
         raise ValueError(
@@ -104,28 +123,20 @@ def check(
             f"on {condition.device}"
         )
     # A score that is not a number would be drawn as if it were one.
-    if not condition.isfinite().all():
-        raise ValueError("condition must be finite; it has NaN or infinite values")
+    finite(condition, "condition")
     if not torch.stack([parameter.isfinite().all() for parameter in pixelcnn.parameters()]).all():
         raise ValueError("the network's weights must be finite; some are NaN or infinite")
     if generator is not None:
         if not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
+            raise TypeError(f"generator must be a torch.Generator or None; got {generator!r}")
         if generator.device.type != condition.device.type:
             raise ValueError(
                 f"generator must be on {condition.device}, as condition is; got {generator.device}"
             )
-    if isinstance(samples, bool) or not isinstance(samples, int):
-        raise TypeError(f"samples must be an int, got {samples!r}")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
-    for name, value, most in (("temperature", temperature, HOTTEST), ("top_p", top_p, 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-        if not 0 < value <= most:
-            raise ValueError(f"{name} must be above 0 and at most {most:,}, got {value}")
+    samples = whole(samples, "samples", 1)
+    temperature, top_p = _check_knobs(temperature, top_p)
     if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable, got {type(progress).__name__}")
+        raise TypeError(f"progress must be callable; got {came(progress)}")
     count, _, height, width = condition.shape
     if (known is None) != (mask is None):
         raise ValueError("known and mask are given together or not at all")
@@ -144,25 +155,19 @@ def check(
         known is not None,
         pixelcnn.levels,
         generator,
+        temperature,
+        top_p,
     )
 
 
 def _check_known(known, mask, shape, count):
-    for name, tensor in (("known", known), ("mask", mask)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-    if known.dtype != torch.int64:
-        raise TypeError(f"known must be int64 levels, got {known.dtype}")
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be bool, got {mask.dtype}")
-    if tuple(known.shape) != shape:
-        raise ValueError(f"known must be {shape}, got {tuple(known.shape)}")
+    integers(known, "known", str(shape), only=torch.int64)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"mask must be a tensor of bool; got {came(mask)}")
     if tuple(mask.shape) not in (shape, (shape[0], 1, *shape[2:])):
-        raise ValueError(f"mask must be {shape}, or with 1 channel, got {tuple(mask.shape)}")
+        raise ValueError(f"mask must be {shape}, or with 1 channel; got {tuple(mask.shape)}")
     mask = mask.expand(shape)
-    taken = known[mask]
-    if taken.numel() and not (taken.min() >= 0 and taken.max() < count):
-        raise ValueError(f"known must be from 0 to {count - 1}, got {taken.min()} to {taken.max()}")
+    inside(known[mask], "known", 0, count - 1)
     return known.masked_fill(~mask, 0), mask
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .draw import check, draw, report
+from .draw import check, report
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def naive_sample(
 ) -> Tensor:
     """Draw chroma maps as the definition says; see :func:`sample`, which gives the same ones quickly."""
     task = check(pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress)
-    repeated = condition.repeat(samples, 1, 1, 1)
+    repeated = condition.repeat(task.samples, 1, 1, 1)
     levels = torch.full_like(task.known, pixelcnn.levels // 2)
     with torch.autocast(condition.device.type, enabled=False):
         for row in range(levels.shape[-2]):
@@ -31,13 +31,8 @@ def naive_sample(
             for column in range(levels.shape[-1]):
                 for channel in range(2):
                     logits = pixelcnn(pixelcnn.values(levels).to(condition.dtype), repeated)
-                    drawn = draw(
-                        logits[:, channel, :, row, column],
-                        noise[column, channel],
-                        temperature,
-                        top_p,
-                    )
+                    drawn = task.draw(logits[:, channel, :, row, column], noise[column, channel])
                     place = (slice(None), channel, row, column)
                     levels[place] = torch.where(task.given[place], task.known[place], drawn)
-            report(progress, row, levels.unflatten(0, (samples, -1)))
-    return levels.unflatten(0, (samples, -1))
+            report(progress, row, levels.unflatten(0, (task.samples, -1)))
+    return levels.unflatten(0, (task.samples, -1))

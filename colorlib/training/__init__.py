@@ -2,8 +2,9 @@
 
 from . import recipes
 from .checkpoints import TrainingError
-from .loop import Interrupted, Player, fit
+from .loop import Interrupted, fit
 from .metrics import history, learning_curve
+from .players import Player
 from .recipes import Recipe
 
 __all__ = [

@@ -159,7 +159,7 @@ class Batches:
                 places.append(drawn[part])
                 seeds.append(numbers[part])
         # All pictures at once, then cut into the parts of each step.
-        batch = as_dict(self.data.batch(sum(indices, []), self.device))
+        batch = as_dict(self.data.batch(sum(indices, []), self.device), sum(map(len, indices)))
         batch = augment(batch, torch.cat(places), recipe.crop, recipe.flip)
         cut = {name: tensor.to(self.device).split(len(indices[0])) for name, tensor in batch.items()}
         cut["seed"] = seeds
@@ -168,13 +168,14 @@ class Batches:
         return [out[first : first + each] for first in range(0, len(out), each)]
 
 
-def as_dict(batch) -> dict[str, Tensor]:
-    """Give a batch as a dict of tensors.
+def as_dict(batch, count: int | None = None) -> dict[str, Tensor]:
+    """Give a batch, of `count` pictures where that is known, as a dict of tensors.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither a dict nor a dataclass, or its ``rgb`` is missing or not (B, 3, H, W).
+        If it is neither a dict nor a dataclass, its ``rgb`` is missing or not (B, 3, H, W) floating-point
+        numbers, or it has more or fewer pictures.
     """
     if is_dataclass(batch) and not isinstance(batch, type):
         batch = {field.name: getattr(batch, field.name) for field in fields(batch)}
@@ -187,6 +188,11 @@ def as_dict(batch) -> dict[str, Tensor]:
     if rgb is None or rgb.ndim != 4 or rgb.shape[1] != 3:
         got = "none" if rgb is None else tuple(rgb.shape)
         raise ValueError(f"data.batch must give 'rgb' of shape (B, 3, H, W); got {got}")
+    if not rgb.is_floating_point():
+        raise TypeError(f"data.batch must give 'rgb' as floating-point numbers in [0, 1]; got {rgb.dtype}")
+    for name, tensor in batch.items() if count is not None else ():
+        if tensor.ndim == 0 or len(tensor) != count:
+            raise ValueError(f"asked for {count} pictures, data.batch gave {name!r} of {tuple(tensor.shape)}")
     return batch
 
 

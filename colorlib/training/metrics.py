@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import warnings
 from pathlib import Path
 
 from . import checkpoints
@@ -26,20 +26,24 @@ def history(directory) -> list[dict]:
     directory : str or Path
         The one that :func:`fit` was given.
 
+    A line that can't be read is left out, with a warning.
+
     Raises
     ------
     FileNotFoundError
         If it holds no metrics.
+    OSError
+        If they can't be read now.
     """
-    path = Path(directory) / FILE
-    if not path.exists():
-        raise FileNotFoundError(f"no {FILE} in {directory}: no run has logged there yet")
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # a process killed as it wrote leaves half a line at the end
+    path = checkpoints.folder(directory) / FILE
+    try:
+        lines, damaged = _parsed(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no {FILE} in {directory}: no run has logged there yet") from None
+    except OSError as error:
+        raise OSError(f"{path} can't be read: {error.strerror or error}") from error
+    if damaged:
+        warnings.warn(f"{path} is damaged in {_named(damaged)}; what can't be read is left out", stacklevel=2)
     return lines
 
 
@@ -88,7 +92,7 @@ def append(directory: Path, line: dict) -> None:
     """Add one line to the metrics."""
     path = directory / FILE
     try:
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         raise TrainingError(
@@ -97,19 +101,74 @@ def append(directory: Path, line: dict) -> None:
         ) from error
 
 
-def rewind(directory: Path, step: int, anew: bool) -> float:
-    """Drop the lines after `step`, which will be written again; return the seconds trained until then.
+def rewind(directory: Path, step: int, anew: bool) -> None:
+    """Drop the lines after `step`, which will be written again, and half a line at the end.
 
-    With `anew` there was no checkpoint to go on from: a file of metrics is then another run's and set aside.
+    Where there are damaged lines, the file as it was is kept under another name. With `anew` there was no
+    checkpoint to go on from: the file is then another run's, and all of it is set aside.
+
+    Raises
+    ------
+    TrainingError
+        If the file can't be read or written now; it is then as it was.
     """
     path = directory / FILE
-    if not path.exists():
-        return 0.0
-    if anew:
-        checkpoints.set_aside(path)
-        return 0.0
-    lines = [line for line in history(directory) if line["step"] <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
-    return lines[-1]["seconds"] if lines else 0.0
+    try:
+        if anew:
+            aside = checkpoints.set_aside(path)
+            warnings.warn(f"{path} was another run's; it is now named {aside.name}", stacklevel=4)
+            return
+        content = path.read_bytes()
+        lines, damaged = _parsed(content)
+        if damaged:
+            aside = checkpoints.aside(path)
+            checkpoints.write_whole(aside, content)
+            warnings.warn(
+                f"{path} was damaged in {_named(damaged)}; {aside.name} has it as it was", stacklevel=4
+            )
+        kept = "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step).encode()
+        if kept != content:
+            checkpoints.write_whole(path, kept)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TrainingError(
+            f"the metrics in {path} could not be read or written: {error.strerror or error}. They are as "
+            "they were; run it again once they can."
+        ) from error
+
+
+def _parsed(content: bytes) -> tuple[list[dict], list[int]]:
+    """Give the lines that are whole, and the numbers of those that are damaged."""
+    lines, damaged = [], []
+    texts = content.split(b"\n")
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text.decode())
+            whole = _is_line(line)
+        except (ValueError, OverflowError, RecursionError):
+            whole = False
+        if whole:
+            lines.append(line)
+        elif number < len(texts):  # a process killed as it wrote leaves half a line at the end: no damage
+            damaged.append(number)
+    return lines, damaged
+
+
+def _is_line(line) -> bool:
+    """Whether it has a step and a loss, and nothing that is of another kind than `history` says."""
+
+    def number(value) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] < 2**53:
+        return False
+    groups = line.get("loss"), line.get("gradient", {}), line.get("figures", {})
+    return all(number(line.get(name, 0)) for name in ("rate", "seconds")) and all(
+        isinstance(group, dict) and all(value is None or number(value) for value in group.values())
+        for group in groups
+    )
+
+
+def _named(damaged: list[int]) -> str:
+    return f"line {damaged[0]}" if len(damaged) == 1 else f"{len(damaged)} lines, from line {damaged[0]} on"

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, replace
+
+from colorlib._check import came, choice, flag, number, whole
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "one-cycle")
 PRECISIONS = ("float32", "bfloat16", "float16")
+_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulation": 1,
+    "crop": 1,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "size": 1,
+}
+_LEAST |= {"warmup": 0, "seed": 0}
+_INTERVALS = {"learning_rate": "(0, inf)", "weight_decay": "[0, inf)", "clip": "(0, inf)", "ema": "[0, 1)"}
+_INTERVALS |= {"colorful": "[0, inf)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,34 +102,29 @@ class Recipe:
     settings: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("steps", "batch", "accumulation", "checkpoint_every", "log_every", "size"):
-            _whole(name, getattr(self, name), 1)
-        for name in ("warmup", "seed"):
-            _whole(name, getattr(self, name), 0)
-        if self.crop is not None:
-            _whole("crop", self.crop, 1)
-        if _number("colorful", self.colorful) < 0:
-            raise ValueError(f"colorful must be 0 or more; got {self.colorful}")
-        if not isinstance(self.settings, dict):
-            raise TypeError(f"settings must be a dict; got {self.settings!r}")
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
-        if not isinstance(self.flip, bool):
-            raise TypeError(f"flip must be True or False; got {self.flip!r}")
-        if _number("learning_rate", self.learning_rate) <= 0:
-            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate}")
-        if _number("weight_decay", self.weight_decay) < 0:
-            raise ValueError(f"weight_decay must be 0 or more; got {self.weight_decay}")
-        if self.clip is not None and _number("clip", self.clip) <= 0:
-            raise ValueError(f"clip must be above 0, or None; got {self.clip}")
-        if self.ema is not None and not 0 <= _number("ema", self.ema) < 1:
-            raise ValueError(f"ema must be in [0, 1), or None; got {self.ema}")
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be two numbers; got {self.betas!r}")
-        if not all(0 <= _number("betas", beta) < 1 for beta in self.betas):
-            raise ValueError(f"betas must be in [0, 1); got {self.betas}")
-        object.__setattr__(self, "betas", tuple(self.betas))  # how a frozen dataclass sets its own field
+        for name, value in vars(self).copy().items():
+            if value is None and name in ("crop", "clip", "ema"):
+                continue
+            if name in _LEAST:
+                value = whole(value, name, _LEAST[name])
+            elif name in _INTERVALS:
+                value = number(value, name, _INTERVALS[name])
+            elif name in _CHOICES:
+                value = choice(value, name, _CHOICES[name])
+            elif name == "flip":
+                value = flag(value, name)
+            elif name == "betas":
+                if not isinstance(value, (tuple, list)) or len(value) != 2:
+                    raise TypeError(f"betas must be two numbers; got {came(value)}")
+                value = tuple(number(beta, name, "[0, 1)") for beta in value)
+            object.__setattr__(self, name, value)  # how a frozen dataclass sets its own field
+        try:
+            if not isinstance(self.settings, dict):
+                raise TypeError("it is no dict")
+            json.dumps(self.settings)
+        except (TypeError, ValueError) as error:
+            got = came(self.settings)
+            raise TypeError(f"settings must be a dict that fits into JSON: {error}; got {got}") from error
         if self.warmup >= self.steps:
             raise ValueError(f"warmup must be below steps, {self.steps}; got {self.warmup}")
         if self.schedule == "one-cycle" and self.warmup == 0:
@@ -133,6 +144,7 @@ class Recipe:
         Sources: Loshchilov, Hutter, "SGDR", ICLR 2017, section 3 (cosine); Smith, Topin, "Super-Convergence",
         2018 (one-cycle; the cosine shape and the two fractions are those of PyTorch's OneCycleLR).
         """
+        step = whole(step, "step", 0, self.steps - 1)
         # A function of the step alone, unlike torch's schedulers: there is no state to save and to restore.
         rising = step < self.warmup
         done = step / self.warmup if rising else (step - self.warmup) / (self.steps - self.warmup)
@@ -143,21 +155,6 @@ class Recipe:
         if rising:
             return self.learning_rate * (step + 1) / (self.warmup + 1)
         return self.learning_rate * (1 - wave if self.schedule == "cosine" else 1.0)
-
-
-def _whole(name: str, value, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number; got {value!r}")
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}; got {value}")
-
-
-def _number(name: str, value) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number; got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite; got {value}")
-    return value
 
 
 # Each model's recipes. "quick": two CPU cores and the world, about a minute. "world": the world, for as long
@@ -236,41 +233,20 @@ _SMALL_PIXCOLOR = {
     "cells": "pixel",
     "first_weights": "even",
 }
-# The first runs see pictures of 32 pixels, for the same map of 16 by 16 cells: that is quicker.
-_COARSE_PIXCOLOR = {**_SMALL_PIXCOLOR, "reduction": 2}
-_FARTHER_PIXCOLOR = replace(
-    _QUICK,
-    steps=22_000,
-    warmup=500,
-    batch=32,
-    learning_rate=4e-3,
-    ema=0.9995,
-    precision="bfloat16",
-    seed=2,
-    checkpoint_every=500,
-    settings={**_COARSE_PIXCOLOR, "kernel": 5, "attention": 2},
-)
-_TAUGHT_PIXCOLOR = replace(
-    _FARTHER_PIXCOLOR,
-    steps=32_000,
-    seed=3,
-    settings={**_FARTHER_PIXCOLOR.settings, "materials": 23, "law": "landscape"},
-)
-_FINER_PIXCOLOR = replace(
-    _QUICK,
-    steps=8_000,
-    warmup=400,
-    batch=512,
-    learning_rate=3e-3,
-    ema=0.999,
-    precision="bfloat16",
-    seed=6,
-    checkpoint_every=1_000,
-    log_every=20,
-    size=64,
-)
-# All that the PixelCNN is told, and the marginal.
-_MIXED_PIXCOLOR = {**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32, "marginal": 256}
+# Everything that the PixelCNN of the world can be told, from the first step: names, chances, each cell's own
+# gray, and what a cell could be by itself.
+_TOLD_PIXCOLOR = {
+    **_SMALL_PIXCOLOR,
+    "kernel": 5,
+    "hidden": 256,
+    "attention": 2,
+    "materials": 23,
+    "law": "landscape",
+    "waves": 32,
+    "marginal": 256,
+    "depth": 12,
+    "fine": 2,
+}
 _RECIPES = {
     "patch": {
         "quick": Recipe(
@@ -420,58 +396,33 @@ _RECIPES = {
     },
     "pixcolor": {
         "quick": replace(_QUICK, size=64, settings=_SMALL_PIXCOLOR),
+        # For a quarter of an hour of a large GPU; on two cores it takes days.
         "world": replace(
+            _QUICK,
+            steps=15_000,
+            warmup=1_000,
+            batch=512,
+            learning_rate=4e-3,
+            ema=0.999,
+            precision="bfloat16",
+            checkpoint_every=1_000,
+            log_every=20,
+            size=64,
+            settings=_TOLD_PIXCOLOR,
+        ),
+        # The published parts alone.
+        "world-plain": replace(
             _QUICK,
             steps=28_000,
             warmup=2_000,
-            learning_rate=6e-3,
+            batch=32,
+            learning_rate=4e-3,
             ema=0.9995,
             precision="bfloat16",
             checkpoint_every=500,
-            settings={**_COARSE_PIXCOLOR, "first_weights": "torch"},
+            size=64,
+            settings=_SMALL_PIXCOLOR,
         ),
-        # From the weights of "world" on, with other scenes and at a third of the rate.
-        "world-longer": replace(
-            _QUICK,
-            steps=16_000,
-            warmup=500,
-            learning_rate=2e-3,
-            ema=0.9995,
-            precision="bfloat16",
-            seed=1,
-            checkpoint_every=500,
-            settings=_COARSE_PIXCOLOR,
-        ),
-        # From the weights of "world-longer" on, with the paper's kernels of 5 in place of 3, and with
-        # attention: what a cell can know of the colors before it then reaches farther than 7 cells.
-        "world-farther": _FARTHER_PIXCOLOR,
-        # From the weights of "world-farther" on, with other scenes, and with the world's 23 materials as a
-        # second goal of the condition network, and the law's chances in place of single draws.
-        "world-taught": _TAUGHT_PIXCOLOR,
-        # From the weights of "world-taught" on: the PixelCNN is told each cell's own gray and its materials.
-        "world-told": replace(
-            _TAUGHT_PIXCOLOR,
-            steps=20_000,
-            seed=4,
-            settings={**_TAUGHT_PIXCOLOR.settings, "hidden": 256, "waves": 32},
-        ),
-        # From the weights of "world-told" on: each cell also learns what it could be by itself, and a gate
-        # where that is what to draw from.
-        "world-mixed": replace(
-            _TAUGHT_PIXCOLOR,
-            steps=14_000,
-            learning_rate=3e-3,
-            seed=5,
-            settings=_MIXED_PIXCOLOR,
-        ),
-        # From the weights of "world-mixed" on, for some minutes of a large GPU: it sees pictures of 64
-        # pixels, in which things are easier to tell, and has more blocks to look at them.
-        "world-finer": replace(
-            _FINER_PIXCOLOR,
-            settings={**_MIXED_PIXCOLOR, "reduction": 4, "depth": 12, "fine": 2},
-        ),
-        # From the weights of "world-longer" on: the published parts alone, for pictures of 64 pixels.
-        "world-plain": replace(_FINER_PIXCOLOR, steps=1_000, warmup=100, seed=7, settings=_SMALL_PIXCOLOR),
         "full": replace(_FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.

@@ -1,0 +1,18 @@
+"""What pytest does for the tests and the chapters."""
+
+import re
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fail a chapter's cell that ended in a usage error, as a mistyped magic does: nbval lets it pass.
+
+    IPython reports such an error on the error stream alone, without the message that ends a cell.
+    """
+    result = yield
+    for output in getattr(item, "test_outputs", None) or []:
+        if output.get("name") == "stderr" and (usage := re.search(r"(?m)^UsageError: .*", output["text"])):
+            pytest.fail(usage[0])
+    return result
