@@ -300,7 +300,9 @@ def colorize(
     failed = skipped = 0
     try:
         for job in jobs:
-            wanted = [number for number, path in enumerate(job.targets) if not (skip and path.is_file())]
+            wanted = [
+                number for number, path in enumerate(job.targets) if not (skip and os.path.isfile(path))
+            ]
             skipped += not wanted
             try:
                 if wanted:

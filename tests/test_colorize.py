@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tqdm
 from PIL import Image
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from colorlib.color import rgb_to_lab
 from colorlib.data import World, read
 from colorlib.data.saving import endings
 from colorlib.models import CIC, PixColor
+from colorlib.training import recipes
 
 
 def run(*arguments):
@@ -279,6 +281,14 @@ def test_a_stop_leaves_whole_files(weights, tmp_path, monkeypatch):
 
 
 # Before any work.
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_a_model_says_whether_its_samples_differ(name):
+    world = World(16)
+    model = zoo.build(name, world, recipes.get(name).settings)
+    first, second = model.colorize(world[0].gray[None], samples=2, seed=0)
+    assert torch.equal(first, second) != model.draws
 
 
 @pytest.mark.parametrize(
