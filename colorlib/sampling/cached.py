@@ -205,9 +205,9 @@ class _Pixel:
         places = self.chroma.split(2, 1)
         self.shifts += zip(places, places[1:], strict=False)
         self.sums = torch.empty(depth, count, 2 * width, **like)
-        self.sumsby_channel = self.sums.unflatten(2, (2, width))
+        self.sums_by_channel = self.sums.unflatten(2, (2, width))
         self.sums_in_lines = self.lines.as_strided(
-            self.sumsby_channel.shape, (*self.lines.stride()[:2], 4 * group, 1)
+            self.sums_by_channel.shape, (*self.lines.stride()[:2], 4 * group, 1)
         )
         halved = torch.ones(2 * width, **like)
         halved[width:] = 0.5
@@ -328,7 +328,7 @@ class _Pixel:
             if self.depth:
                 # What all blocks need of the pixels to the left, in one go. The rest is added to it.
                 torch.baddbmm(self.addends, self.past, self.past_weights, out=self.sums)
-                self.sums_in_lines.copy_(self.sumsby_channel)
+                self.sums_in_lines.copy_(self.sums_by_channel)
                 self.inputs[1:].zero_()
                 self.last.zero_()
         if self.depth:
