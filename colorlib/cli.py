@@ -135,6 +135,7 @@ def train(
     On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
     """
     from colorlib import zoo
+    from colorlib._files import write_whole
     from colorlib.models.regression import DownloadError
     from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
 
@@ -176,7 +177,7 @@ def train(
     try:
         lines, image = history(out), io.BytesIO()
         learning_curve(out).savefig(image)
-        checkpoints.write_whole(curve, image.getvalue())
+        write_whole(curve, image.getvalue())
         print(f"{done}. {newest} has the weights, {curve} the learning curve.")
     except Exception as error:  # whatever it is, the weights are there and are not to be lost for it
         reason = getattr(error, "strerror", None) or error

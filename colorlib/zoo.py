@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from colorlib._check import came, choice, place, whole
+from colorlib._files import write_whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
@@ -147,7 +148,7 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
         "history": json.dumps(_thinned(list(history))),
     }
     try:
-        checkpoints.write_whole(path, to_bytes(tensors, {**about, "checksum": _checksum(about, tensors)}))
+        write_whole(path, to_bytes(tensors, {**about, "checksum": _checksum(about, tensors)}))
     except OSError as error:
         raise OSError(f"{path} can't be written: {error.strerror or error}") from error
     return path

@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from colorlib._files import PARTIAL, write_whole
+
 from .metadata import Metadata, save_options
 from .pictures import Listing, listing, pages
 
@@ -218,7 +220,8 @@ def save(rgb: Tensor, path: Path, about: Metadata | None = None, note: str = "")
     try:
         content = _encoded(image, kind, basic | options)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, content)
+        # A hidden name, and a short one: the picture's own may be as long as a name can be.
+        write_whole(path, content, f"{_ASIDE}{secrets.token_hex(8)}{PARTIAL}")
     except MemoryError:
         raise
     except Exception as error:  # of the system, or of Pillow where a format has a limit
@@ -232,27 +235,9 @@ def _encoded(image: Image.Image, kind: str, options: dict) -> bytes:
     return buffer.getvalue()
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file so that under its name there is never a part of it, even after a kill or a power cut.
-
-    It is written under a hidden name beside it, flushed to the disk and renamed.
-    """
-    aside = path.with_name(f"{_ASIDE}{secrets.token_hex(8)}.partial")
-    try:
-        with open(aside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
-
-
 def remove_leftovers(folder: Path) -> None:
     """Remove the files that killed processes left as they wrote in a folder."""
     with suppress(OSError):
-        for aside in folder.glob(f"{_ASIDE}*.partial"):
+        for aside in folder.glob(f"{_ASIDE}*{PARTIAL}"):
             if time.time() - aside.stat().st_mtime > _LEFT:
                 aside.unlink()

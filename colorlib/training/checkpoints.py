@@ -22,12 +22,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, uint8
 
+from colorlib._files import PARTIAL, write_whole
+
 KEPT = 2  # how many checkpoints stay: the newest, and one more in case the newest is damaged
 VERSION = 2
 FORMAT = f"colorlib checkpoint {VERSION}"
 _FORMAT = re.compile(r"colorlib checkpoint ([1-9][0-9]*)")
 _NAME = re.compile(r"checkpoint-([0-9]+)\.safetensors")
-_PARTIAL = ".partial"
 
 
 class TrainingError(RuntimeError):
@@ -77,35 +78,6 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
         ) from error
     _remove_old(directory)
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that, whatever happens, is there whole or as it was before.
-
-    Raises
-    ------
-    OSError
-        If it can't be written; no part of it is left behind.
-    """
-    partial = path.with_name(path.name + _PARTIAL)
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # on the disk before its name is: a power cut must not swap the two
-        os.replace(partial, path)
-    except BaseException:  # Ctrl-C too
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    # The new name too has to reach the disk. Some file systems, among them Drive's, can't do it: then the
-    # rename is safe from a killed process, though not from a power cut.
-    with contextlib.suppress(OSError):
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def newest(directory: Path) -> Checkpoint | None:
@@ -196,7 +168,7 @@ def mend(directory: Path, step: int) -> None:
 def _remove_old(directory: Path) -> None:
     """Remove old checkpoints, and what a process left that was killed as it wrote."""
     with contextlib.suppress(OSError):
-        partial = [directory.glob(name + _PARTIAL) for name in ("checkpoint-*", "metrics.jsonl")]
+        partial = [directory.glob(name + PARTIAL) for name in ("checkpoint-*", "metrics.jsonl")]
         for old in itertools.chain(listed(directory)[KEPT:], *partial):
             old.unlink()
 

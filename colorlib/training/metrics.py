@@ -7,6 +7,8 @@ import math
 import warnings
 from pathlib import Path
 
+from colorlib._files import write_whole
+
 from . import checkpoints
 from .checkpoints import TrainingError
 
@@ -122,13 +124,13 @@ def rewind(directory: Path, step: int, anew: bool) -> None:
         lines, damaged = _parsed(content)
         if damaged:
             aside = checkpoints.aside(path)
-            checkpoints.write_whole(aside, content)
+            write_whole(aside, content)
             warnings.warn(
                 f"{path} was damaged in {_named(damaged)}; {aside.name} has it as it was", stacklevel=4
             )
         kept = "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step).encode()
         if kept != content:
-            checkpoints.write_whole(path, kept)
+            write_whole(path, kept)
     except FileNotFoundError:
         return
     except OSError as error:
