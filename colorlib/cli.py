@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import unicodedata
@@ -52,7 +53,8 @@ def _plain_warnings():
     before = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if Path(__file__).parent not in Path(filename).parents:
+        # A warning about a picture names the line that asked for it, which may be typer's.
+        if category is not UserWarning and Path(__file__).parent not in Path(filename).parents:
             return before(message, category, filename, lineno, file, line)
         _note(message)
 
@@ -133,6 +135,7 @@ def train(
     On several GPUs or machines: accelerate launch -m colorlib train MODEL ...
     """
     from colorlib import zoo
+    from colorlib.models.regression import DownloadError
     from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
 
     try:
@@ -157,18 +160,31 @@ def train(
         built.side = settings.size
         before = checkpoints.listed(out) if out.is_dir() else []
         fit(built, pictures, settings, out)
+    except DownloadError as error:
+        others = [
+            name for name in recipes.names()[model] if not recipes.get(model, name).settings.get("pretrained")
+        ]
+        advice = f"connect to the network, or take a recipe without a download: {', '.join(others)}"
+        raise _Failure(f"{error.reason}; {advice}") from None
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:
         raise _Failure(error) from None
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes, the first one reports
-    curve = out / "learning_curve.png"
-    learning_curve(out).savefig(curve)
+    curve, lines = out / "learning_curve.png", []
     newest = checkpoints.listed(out)[0]
     done = "It was trained already" if newest in before else "Trained"
-    print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    try:
+        lines, image = history(out), io.BytesIO()
+        learning_curve(out).savefig(image)
+        checkpoints.write_whole(curve, image.getvalue())
+        print(f"{done}. {newest} has the weights, {curve} the learning curve.")
+    except Exception as error:  # whatever it is, the weights are there and are not to be lost for it
+        reason = getattr(error, "strerror", None) or error
+        print(f"{done}. {newest} has the weights.")
+        _note(f"{curve} is not written: {reason}")
     if weights is not None:
         try:
-            zoo.save(built, weights, history(out))
+            zoo.save(built, weights, lines)
         except (ValueError, OSError) as error:
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")
@@ -284,7 +300,9 @@ def colorize(
     failed = skipped = 0
     try:
         for job in jobs:
-            wanted = [number for number, path in enumerate(job.targets) if not (skip and path.is_file())]
+            wanted = [
+                number for number, path in enumerate(job.targets) if not (skip and os.path.isfile(path))
+            ]
             skipped += not wanted
             try:
                 if wanted:

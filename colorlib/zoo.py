@@ -14,7 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from colorlib._check import whole
+from colorlib._check import came, choice, place, whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
 from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
@@ -66,9 +66,10 @@ def build(
     TypeError, ValueError
         For an unknown name, weights of another model, or settings of the wrong type or range.
     """
+    name, seed = choice(name, "name", MODELS), whole(seed, "seed", -(2**63), 2**64 - 1)
+    if not isinstance(settings or {}, dict):
+        raise TypeError(f"settings must be a dict; got {came(settings)}")
     settings = dict(settings or {})
-    if name not in MODELS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     if start is not None:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
@@ -83,7 +84,7 @@ def build(
         torch.manual_seed(seed)
         if name == "patch":
             colors = _colors(data)
-            count = settings.pop("neurons", 9)
+            count = whole(settings.pop("neurons", 9), "neurons", 1)
             rows = max(r for r in range(1, count + 1) if r * r <= count and count % r == 0)
             som = SOM(rows, count // rows).fit(colors[torch.randperm(len(colors))[:20_000]], seed=seed)
             return PatchMLP(som.neurons, **settings)
@@ -121,14 +122,14 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         For what is no model of this library, another ending, or a value that half precision can't hold.
     OSError
         Where the file can't be written. Nothing is left behind, and a file that was there stays.
     """
-    name, path = NAMES.get(type(model).__name__), Path(path)
-    if name is None:
-        raise ValueError(f"model must be one of {', '.join(NAMES)}; got {type(model).__name__}")
+    if type(model) not in MODELS.values():
+        raise TypeError(f"model must be one of {', '.join(NAMES)}; got {came(model)}")
+    name, path = NAMES[type(model).__name__], Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors; got {path.name!r}")
     tensors = {}
@@ -198,7 +199,10 @@ def history(name_or_path) -> list[dict]:
     path = _found(name_or_path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; colorlib.training.history reads a run's folder")
-    return json.loads(_read(path)[0].get("history", "[]"))
+    try:
+        return list(json.loads(_read(path)[0].get("history", "[]")))
+    except (TypeError, RecursionError, json.JSONDecodeError):
+        raise ValueError(f"{path} has a history that can't be read") from None
 
 
 def shipped() -> tuple[str, ...]:
@@ -227,7 +231,7 @@ def load(name_or_path, device=None) -> Colorizer:
     ValueError
         If the file or directory holds no whole weights of a model of this library, or a newer one's.
     """
-    path = _found(name_or_path)
+    device, path = place(device), _found(name_or_path)
     about, tensors = _read(path)
     try:
         with torch.random.fork_rng([]):
@@ -238,7 +242,7 @@ def load(name_or_path, device=None) -> Colorizer:
         raise ValueError(
             f"{path} holds no whole weights of a model of this library: {_brief(error)}"
         ) from error
-    return model.to(device or "cpu").eval()
+    return model.to(device).eval()
 
 
 def _found(name_or_path) -> Path:
@@ -268,20 +272,18 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         kind, _, number = about.get("format", "").rpartition(" ")
         if kind == "colorlib checkpoint":
             return _of_run(checkpoints.whole(path))
-        if kind != "colorlib weights" or not number.isdecimal():
+        if kind != "colorlib weights" or not number.isdecimal() or len(number) > 9:
             raise checkpoints.Damaged("it holds no weights of this library")
         if int(number) > VERSION:
             raise checkpoints.Damaged("a newer version of this library wrote it")
         if number != "1":
-            whole = about.get("checksum") == _checksum(about, tensors)
-        elif (
-            path.parent == WEIGHTS
-        ):  # the first format has no checksum; those of the library's files lie beside
+            intact = about.get("checksum") == _checksum(about, tensors)
+        elif path.parent == WEIGHTS:  # the first format has none; those of the library's files lie beside
             sums = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-            whole = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in sums
+            intact = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in sums
         else:
-            whole = "checksum" not in about  # else it is of a later format, and the number was altered
-        if not whole:
+            intact = "checksum" not in about  # else it is of a later format, and the number was altered
+        if not intact:
             raise checkpoints.Damaged("its checksum is wrong")
     except checkpoints.Damaged as error:
         raise ValueError(f"{path} can't be loaded: {_brief(error)}") from error
@@ -333,9 +335,7 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
             raise ValueError(f"{what}: {_some(keys)}")
     model = kind(**settings)
     model.load_state_dict(tensors)
-    if side is not None:
-        side = whole(side, "side", 1)
-    model.side = side
+    model.side = None if side is None else whole(side, "side", 1)
     return model
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import urllib.error
 import zipfile
 
 import numpy as np
@@ -73,6 +74,39 @@ def test_train_then_color_and_measure(name, short, tmp_path):
         assert Image.open(colored / "a.jpg").size == (40, 30)
     result = run("evaluate", out, "--count", 3)
     assert result.exit_code == 0 and "left gray" in result.output, result.output
+
+
+def test_a_curve_that_cannot_be_drawn_costs_nothing_else(short, tmp_path):
+    out, weights = tmp_path / "run", tmp_path / "w.safetensors"
+    assert run("train", "patch", "--out", out).exit_code == 0
+    (out / "metrics.jsonl").unlink()
+    (out / "learning_curve.png").unlink()
+    for reason in ("no metrics.jsonl in ", "Is a directory"):
+        if reason == "Is a directory":  # or the disk is full, or may only be read
+            (out / "metrics.jsonl").write_text('{"step": 4, "loss": {"model": 1.0}}\n')
+            (out / "learning_curve.png").mkdir()
+        result = run("train", "patch", "--out", out, "--weights", weights)
+        assert result.exit_code == 0 and "It was trained already" in result.output, result.output
+        assert f"{out}/learning_curve.png is not written: {reason}" in result.output
+        assert zoo.load(weights) and not list(out.glob("*.partial"))
+        weights.unlink()
+
+
+def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
+    def refused(*arguments, **settings):
+        raise urllib.error.URLError("no route to host")
+
+    # Where torchvision looks it up: it has taken the name from torch.hub as it was imported.
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
+    for model, kinds in recipes.names().items():
+        downloads = {kind for kind in kinds if recipes.get(model, kind).settings.get("pretrained")}
+        for kind in downloads:
+            result = run("train", model, "--recipe", kind, "--out", tmp_path / "run")
+            assert result.exit_code == 1 and "cannot be downloaded (<urlopen error no route" in result.output
+            assert "pretrained" not in result.output and result.output.count("\n") == 1
+            advised = result.output.split("without a download: ")[1].strip().split(", ")
+            assert set(advised) == set(kinds) - downloads and advised
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_is_data(short, tmp_path):

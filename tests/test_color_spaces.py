@@ -412,6 +412,38 @@ def test_what_is_no_tensor_is_refused(name, bad):
         FUNCTIONS[name][0](bad)
 
 
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if not name.startswith(("lab", "fit"))])
+@pytest.mark.parametrize("shape, most", [((4, 4), 255), ((700, 800), 255), ((4, 4), 65_535), ((1, 64), 200)])
+def test_numbers_of_8_or_16_bits_are_refused(name, shape, most):
+    function, channels = FUNCTIONS[name]
+    with pytest.raises(
+        ValueError, match=f"{name.split('_to_')[0]} .* up to {most}.*divide 8-bit values by 255"
+    ):
+        function(torch.full((channels, *shape), float(most)))
+    with pytest.raises(ValueError, match="divide"):
+        color.colorfulness(torch.full((3, *shape), float(most)))
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name.startswith("rgb_to")])
+def test_what_is_a_little_outside_is_taken(name):
+    """Colors outside the gamut, and those of the brightest displays: 125 times white, with the sRGB curve."""
+    function, channels = FUNCTIONS[name]
+    function(torch.linspace(-1, 1.055 * 125 ** (1 / 2.4), 48).view(channels, 4, 4))
+
+
+@every_function
+def test_the_checks_stand_in_the_way_of_no_transform(name):
+    function, channels = FUNCTIONS[name]
+    if name == "fit_gamut":
+        return  # it looks for the colors outside
+    x = example(name, 2, channels, 4, 4, seed=3)
+    torch.testing.assert_close(torch.func.vmap(function)(x), function(x))
+    with torch.device("meta"):
+        assert function(torch.rand(2, channels, 4, 4)).device.type == "meta"
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), function(x))
+
+
 @every_function
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.int8])
 def test_whole_numbers_are_refused(name, dtype):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from colorlib.models import PixelCNN
-from colorlib.sampling import Stopped, cached, cached_logits, draw, naive_sample, sample
+from colorlib.sampling import Stopped, cached_logits, draw, naive_sample, rows, sample
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +163,9 @@ def test_known_levels_stay_and_the_rest_takes_note_of_them(attention):
 def test_rows_with_nothing_left_to_draw_cost_nothing(monkeypatch):
     model, given = build(attention=2, marginal=7), condition(4, 5, batch=2)
     known = torch.randint(5, (2, 2, 4, 5), generator=chance(3))
-    computed, reports, begin = [], [], cached._Rows.begin
-    monkeypatch.setattr(cached._Rows, "begin", lambda rows, row: computed.append(row) or begin(rows, row))
-    for last, rows in ((None, []), (0, [0]), (2, [0, 1, 2]), (3, [0, 1, 2, 3])):
+    computed, reports, begin = [], [], rows.Rows.begin
+    monkeypatch.setattr(rows.Rows, "begin", lambda self, row: computed.append(row) or begin(self, row))
+    for last, wanted in ((None, []), (0, [0]), (2, [0, 1, 2]), (3, [0, 1, 2, 3])):
         mask = torch.ones(2, 2, 4, 5, dtype=torch.bool)
         if last is not None:
             mask[1, 1, last, 2] = False  # one value of one image is left
@@ -174,7 +174,7 @@ def test_rows_with_nothing_left_to_draw_cost_nothing(monkeypatch):
         random, same = chance(), chance()
         quick = sample(model, given, 3, random, known=known, mask=mask, progress=lambda *x: reports.append(x))
         assert torch.equal(quick, naive_sample(model, given, 3, same, known=known, mask=mask))
-        assert computed == rows
+        assert computed == wanted
         assert reports == [(row, 4) for row in range(1, 5)]
         assert torch.equal(random.get_state(), same.get_state())
 

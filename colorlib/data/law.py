@@ -57,12 +57,12 @@ class Law:
         for k, material in enumerate(materials):
             for e, (_, probability, a, b) in enumerate(material.palette):
                 p[k, e] = probability
-                ab[k, e] = torch.tensor([a, b])
-        if not torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-12):
+                ab[k, e, 0], ab[k, e, 1] = a, b
+        if not torch.allclose(p.sum(1), p.new_ones(len(p)), atol=1e-12):
             raise ValueError("the probabilities of a palette must sum to 1")
         mean = (p[..., None] * ab).sum(1)
         bins, weights = soft_encode(ab.permute(2, 0, 1))  # (5, materials, entries)
-        share = torch.zeros(len(materials), len(ab_bins()), dtype=torch.float64)
+        share = p.new_zeros(len(materials), len(ab_bins()))
         for k, w in zip(bins, weights, strict=True):
             share.scatter_add_(1, k, w.double() * p)
         tables = {
@@ -71,7 +71,7 @@ class Law:
             "ab": ab,
             "mean": mean,
             "variance": (p * ((ab - mean[:, None]) ** 2).sum(-1)).sum(1)[:, None],
-            "mode": ab[torch.arange(len(p)), p.argmax(1)],
+            "mode": ab[range(len(p)), p.argmax(1)],
             "distribution": share,
             "entropy": torch.special.entr(p).sum(1)[:, None],
         }

@@ -26,6 +26,7 @@ TELLING |= {0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
 TELLING |= {0x830E, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xA480}
 # What holds for the gray picture's file alone: compression, color space, size, interoperability, gamma.
 STALE = {0x9102, 0xA001, 0xA002, 0xA003, 0xA005, 0xA500}
+_XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # of a segment of a JPEG file
 KEYWORDS = {"Title": 0x010D, "Description": DESCRIPTION, "Author": 0x013B, "Copyright": 0x8298}  # of PNG
 
 
@@ -49,13 +50,15 @@ def read_metadata(image: Image.Image) -> Metadata:
     image : PIL.Image.Image
         As it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that it did.
     """
-    tags, broken, turned, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), False, image.info
+    tags, broken, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), image.info
+    turned = said = False
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for part in tags:
             try:
                 found = image.getexif().get_ifd(part) if part else image.getexif()
                 turned = turned or part == FIRST and found.get(ORIENTATION, 1) > 4
+                said = said or len(found) > 0
                 names = [tag for tag in found if (tag in TELLING if part == FIRST else tag not in STALE)]
             except Exception:  # damage is answered with errors of many kinds
                 broken.add("EXIF")
@@ -77,11 +80,15 @@ def read_metadata(image: Image.Image) -> Metadata:
         iptc = (
             image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else (info.get("photoshop") or {}).get(0x0404)
         )
-    if not any(tags.values()) and len(info.get("exif") or b"") > 20:
+    if not said and len(info.get("exif") or b"") > 20:
         broken.add("EXIF")  # Pillow has noticed, and kept it to itself
     elif caught and not broken:
         broken.add("some of its EXIF")
     x, y, unit = (tags[FIRST].pop(tag, None) for tag in RESOLUTION)
+    xmp = info.get("xmp") or texts.get("XML:com.adobe.xmp") or getattr(image, "tag_v2", {}).get(XMP)
+    for marker, content in getattr(image, "applist", ()):  # of a JPEG file, for Pillow 10
+        if not xmp and marker == "APP1" and content.startswith(_XMP_HEAD):
+            xmp = content[len(_XMP_HEAD) :]
     dpi = None
     with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
         # EXIF knows both directions; Pillow's note of a JPEG file may have taken one for both.
@@ -93,7 +100,7 @@ def read_metadata(image: Image.Image) -> Metadata:
         tags,
         {key: str(text) for key, text in texts.items() if not key.startswith(("XML:", "Raw profile"))},
         _decoded(info.get("comment")),
-        _encoded(info.get("xmp") or texts.get("XML:com.adobe.xmp")),
+        xmp.encode() if isinstance(xmp, str) else xmp if isinstance(xmp, bytes) else b"",
         iptc if isinstance(iptc, bytes) and iptc.startswith(b"\x1c") else b"",
         dpi,
         tuple(sorted(broken)),
@@ -166,7 +173,7 @@ def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -
                 if len(options["exif"]) > SEGMENT:
                     del tags[part][tag]
                     options["exif"] = _block(tags)
-        segments = {"XMP": (0xE1, b"http://ns.adobe.com/xap/1.0/\0", options.pop("xmp"))}
+        segments = {"XMP": (0xE1, _XMP_HEAD, options.pop("xmp"))}
         resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + bytes(len(iptc) % 2)
         segments["IPTC"] = (0xED, b"Photoshop 3.0\0", resource if iptc else b"")
         options |= {"comment": comment.encode(), "extra": b""}
@@ -239,7 +246,3 @@ def _decoded(text: bytes | str | None) -> str:
         return text.decode().rstrip("\0")
     except UnicodeDecodeError:
         return text.decode("latin-1").rstrip("\0")
-
-
-def _encoded(text: bytes | str | None) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text or b"")

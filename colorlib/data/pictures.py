@@ -229,7 +229,9 @@ def open_picture(source, name: str | None = None, page: int = 1):
                 size = "" if image is None else f" for its {image.width * image.height / 1e6:.4g} megapixels"
                 raise MemoryError(f"{name} can't be read: there is not enough memory{size}") from error
             reason = re.sub(r"<_io\.\w+.*?>", "the file", " ".join(str(error).split()))
-            raise ValueError(f"{name} can't be read: {reason or type(error).__name__}") from error
+            if not reason.startswith(("it ", "its ")):  # Pillow's words, or Python's, as "division by zero"
+                reason = f"it is damaged, or of a kind that Pillow doesn't read ({reason})"
+            raise ValueError(f"{name} can't be read: {reason}") from error
         finally:
             if image is not None:
                 image.close()

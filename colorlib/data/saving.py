@@ -53,7 +53,7 @@ def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePat
     """
     pictures, notes, real = [], [], Path(os.path.realpath(out))
     for path in map(Path, arguments):
-        if not path.is_dir():
+        if not os.path.isdir(path):
             if not os.path.lexists(path):
                 raise FileNotFoundError(f"no picture or folder at {path}")
             pictures.append((path, PurePath(path.name)))
@@ -252,7 +252,7 @@ def write_aside(path: Path, content: bytes) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the files that killed processes left as they wrote in a folder."""
-    for aside in folder.glob(f"{_ASIDE}*.partial"):
-        with suppress(OSError):
+    with suppress(OSError):
+        for aside in folder.glob(f"{_ASIDE}*.partial"):
             if time.time() - aside.stat().st_mtime > _LEFT:
                 aside.unlink()

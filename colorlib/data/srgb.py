@@ -38,10 +38,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
     RGB is taken as R = G = B. A profile that is broken, or for pixels of another kind, is passed over with a
     warning: the numbers are taken as sRGB.
 
-    Gray of more than 8 bits is rounded to 8 after that. The largest number of the file's depth is white: of
-    12 bits, 4095. Of signed numbers, 0 and those below are black. Where numbers of 32 bits would all fit in
-    8, or in 16, they are taken as such. Floats are light from 0 to 1; where some are larger, the largest
-    finite one is white. Infinity is white, and what is no number black.
+    Gray of more than 8 bits is rounded to 8 after that; color is cut to 8 before it, by Pillow. The largest
+    number of the file's depth is white: of 12 bits, 4095. Of signed numbers, 0 and those below are black.
+    Where numbers of 32 bits would all fit in 8, or in 16, they are taken as such. Floats are light from 0 to
+    1; where some are larger, the largest finite one is white. Infinity is white, and what is no number black.
     """
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))

@@ -24,6 +24,8 @@ class Tiff(TiffImageFile):
             told[262] = 1
         if bits == 32 and signs == 1:
             told[339] = 2
+        for note in ("icc_profile", "dpi", "transparency"):  # of the page before
+            self.info.pop(note, None)
         kept, order = {tag: tags.get(tag, 1) for tag in told}, tags._prefix
         tags.update(told)
         if bits == 12 or tags.get(259, 1) != 1:  # libtiff unpacks to this machine's order of bytes

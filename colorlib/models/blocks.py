@@ -14,6 +14,16 @@ from colorlib.models.base import fitting
 GRID = 4  # the discriminator of whole pictures looks at this many places down and across at last
 
 
+def doubled(width: int, layers: int) -> list[int]:
+    """Channels of layers that each halve a picture: ``width``, then twice the one before up to 8 times it.
+
+    Raises ValueError for more than 16 layers: a picture whose sides they can halve is too large to be one.
+    """
+    if layers > 16:
+        raise ValueError(f"at most 16 layers can halve a picture; got {layers}")
+    return [width * 2 ** min(place, 3) for place in range(layers)]
+
+
 class UNet(nn.Module):
     """Convolutions down to a small map and transposed ones back, joined at each size.
 
@@ -199,8 +209,8 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, inputs: int, width: int = 64, layers: int = 3):
         super().__init__()
         self.inputs, width, layers = wholes(inputs=inputs, width=width, layers=layers)
+        channels = doubled(width, layers + 1)
         self.least = 3 * 2**layers
-        channels = [width * min(8, 2**place) for place in range(layers + 1)]
         modules = _halve(self.inputs, channels[0], norm=False)
         for before, after in zip(channels[:-1], channels[1:-1], strict=False):
             modules += _halve(before, after)
@@ -247,8 +257,8 @@ class ImageDiscriminator(nn.Module):
     def __init__(self, inputs: int, width: int = 64, layers: int = 4):
         super().__init__()
         self.inputs, width, layers = wholes(inputs=inputs, width=width, layers=layers)
+        channels = doubled(width, layers)
         self.least = 2 ** (layers + 1)
-        channels = [width * min(8, 2**place) for place in range(layers)]
         modules = _halve(self.inputs, channels[0], norm=False)
         for before, after in zip(channels, channels[1:], strict=False):
             modules += _halve(before, after)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from colorlib._check import choice, flag, wholes
 from colorlib.models.pixelcnn import FIRST_WEIGHTS
-from colorlib.models.regression import sum_over_rgb
+from colorlib.models.regression import pretrained_network, sum_over_rgb
 
 BACKBONES = ("resnet101", "small")
 CELLS = ("mean", "pixel")
@@ -56,7 +56,7 @@ class ConditionNetwork(nn.Module):
     ------
     TypeError, ValueError
         For a parameter of the wrong type or out of its range.
-    RuntimeError
+    DownloadError
         Where the pretrained weights cannot be downloaded.
 
     Notes
@@ -196,16 +196,8 @@ def _resnet101(pretrained: bool) -> nn.Sequential:
     """The first seven children of torchvision's ``resnet101``, for one channel, the last one dilated."""
     from torchvision.models import resnet101  # here, so that the library imports without torchvision
 
-    try:
-        whole = resnet101(
-            weights="IMAGENET1K_V1" if pretrained else None,
-            replace_stride_with_dilation=[False, True, False],
-        )
-    except OSError as error:  # no network, a refused request, a full disk
-        raise RuntimeError(
-            f"torchvision's ResNet-101 weights cannot be downloaded ({error}); connect to the network,"
-            " or use pretrained=False"
-        ) from error
+    dilated = {"replace_stride_with_dilation": [False, True, False]}
+    whole = pretrained_network(resnet101, **dilated) if pretrained else resnet101(**dilated)
     first = nn.Conv2d(1, 64, 7, 2, padding=3, bias=False)
     first.weight = nn.Parameter(sum_over_rgb(whole.conv1.weight.detach()))
     if not pretrained:

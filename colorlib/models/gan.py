@@ -9,7 +9,14 @@ from torch.nn import functional as F
 from colorlib._check import choice, flag, image, number, wholes
 from colorlib.color import rgb_to_lab
 from colorlib.models.base import Colorizer, asked, fitting, true_rgb
-from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet, start_normal
+from colorlib.models.blocks import (
+    ImageDiscriminator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    UNet,
+    doubled,
+    start_normal,
+)
 from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
 
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
@@ -105,8 +112,7 @@ class ColorGAN(Colorizer):
             "dropout": dropout,
         }
         if generator == "unet":
-            channels = [width * min(8, 2**place) for place in range(depth)]
-            self.generator = UNet(1, 2, channels, dropout=dropout)
+            self.generator = UNet(1, 2, doubled(width, depth), dropout=dropout)
         else:
             self.generator = ResNetGenerator(1, 2, width, blocks, dropout)
         kind = PatchDiscriminator if discriminator == "patch" else ImageDiscriminator

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from colorlib._check import MOST, choice, floating, inside, integers, number, wholes
 from colorlib.data.masks import check_kinds, draw
 from colorlib.models.base import Colorizer, asked, check_gray, fitting, true_rgb
-from colorlib.models.blocks import ImageDiscriminator, UNet, start_normal
+from colorlib.models.blocks import ImageDiscriminator, UNet, doubled, start_normal
 from colorlib.models.gan import AB_SCALE, scaled
 from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
 
@@ -121,7 +121,7 @@ class MaskedGAN(Colorizer):
             "width": width,
             "layers": layers,
         }
-        self.generator = UNet(2, 2, [width * min(8, 2**place) for place in range(5)], middle=True)
+        self.generator = UNet(2, 2, doubled(width, 5), middle=True)
         self.discriminator = ImageDiscriminator(4, width, layers)
         start_normal(self)
         self.figures: dict[str, Tensor] = {}

@@ -93,7 +93,7 @@ class PixColor(Colorizer):
     ------
     TypeError, ValueError
         For a parameter of the wrong type or out of its range.
-    RuntimeError
+    DownloadError
         Where the pretrained weights cannot be downloaded.
 
     Notes

@@ -377,11 +377,12 @@ class RowConv(nn.Conv2d):
     ):
         super().__init__(inputs, outputs, (1, reach + 1), bias=bias)
         self.reach = reach
-        of_input = torch.arange(inputs) >= inputs // 2  # False: Cr's, True: Cb's
-        of_output = (torch.arange(outputs // parts) >= outputs // parts // 2).repeat(parts)
-        seen = of_input <= of_output[:, None] if sees_itself else of_input < of_output[:, None]
-        mask = torch.ones_like(self.weight)
-        mask[:, :, 0, -1] = seen.to(mask)
+        mask = torch.ones(self.weight.shape)
+        itself = mask[:, :, 0, -1].unflatten(0, (parts, -1))  # in each part, from its outputs to the inputs
+        cr, cb = slice(outputs // parts // 2), slice(inputs // 2, None)
+        itself[:, cr, cb] = 0
+        if not sees_itself:
+            itself[:, cr] = itself[:, :, cb] = 0
         self.register_buffer("mask", mask, persistent=False)
 
     def masked_weight(self) -> Tensor:

@@ -1,6 +1,8 @@
 """Color as two numbers: a residual network that is trained to miss a and b by as little as it can."""
 
 import functools
+from collections.abc import Callable
+from http.client import HTTPException
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +45,7 @@ class ResNetRegressor(Colorizer):
     ------
     TypeError, ValueError
         For a width that is not an int, is below 1, or is not 64 with ``pretrained``.
-    RuntimeError
+    DownloadError
         Where the pretrained weights cannot be downloaded.
 
     Notes
@@ -137,16 +139,26 @@ def _pretrained_trunk() -> dict[str, Tensor]:
     """The state of torchvision's ImageNet ResNet-18, cut, its first convolution summed over RGB."""
     from torchvision.models import resnet18
 
-    try:
-        whole = resnet18(weights="IMAGENET1K_V1")
-    except OSError as error:  # no network, a refused request, a full disk
-        raise RuntimeError(
-            f"torchvision's ResNet-18 weights cannot be downloaded ({error}); connect to the network,"
-            " or use pretrained=False"
-        ) from error
-    state = nn.Sequential(*list(whole.children())[:6]).state_dict()
+    state = nn.Sequential(*list(pretrained_network(resnet18).children())[:6]).state_dict()
     state["0.weight"] = sum_over_rgb(state["0.weight"])
     return state
+
+
+class DownloadError(RuntimeError):
+    """Pretrained weights that can't be downloaded; `reason` is what it says without its advice."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"{reason}; connect to the network, or use pretrained=False")
+        self.reason = reason
+
+
+def pretrained_network(build: Callable[..., nn.Module], **settings) -> nn.Module:
+    """One of torchvision's networks with its ImageNet weights, which are downloaded once."""
+    try:
+        return build(weights="IMAGENET1K_V1", **settings)
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, a full disk, a torn or altered file
+        name = f"torchvision's weights of {build.__name__}"
+        raise DownloadError(f"{name} cannot be downloaded ({str(error) or type(error).__name__})") from error
 
 
 def sum_over_rgb(weight: Tensor) -> Tensor:
