@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import io
 import json
 import os
 import shutil
@@ -214,7 +215,8 @@ class Disk:
         for name in self.ACTS:
             patch.setattr(os, name, self.wrap(getattr(os, name)))
         self.opened = open
-        patch.setattr(builtins, "open", self.open)
+        for module in (builtins, io):  # pathlib takes the second
+            patch.setattr(module, "open", self.open)
 
     def fails(self):
         self.count += 1
