@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -108,9 +110,20 @@ def listed(value, name: str) -> list:
         raise TypeError(f"{name} must be a sequence; got {came(value)}") from None
 
 
-def place(value) -> torch.device:
+def path_of(value, name: str) -> Path:
+    """Give a path; an empty one would be the current folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a str or a Path; got {came(value)}")
+    if not os.fspath(value):
+        raise ValueError(f"{name} must be a name or a path; got an empty text")
+    return Path(value)
+
+
+def device_of(value) -> torch.device:
     """Give a device; None is the CPU."""
     try:
+        if not isinstance(value, (str, int, torch.device, type(None))) or isinstance(value, bool):
+            raise TypeError
         return torch.device("cpu" if value is None else value)
     except (RuntimeError, TypeError):
         raise ValueError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from colorlib._check import floating, image, whole
+from colorlib._check import came, floating, image, listed, whole
 from colorlib.color import rgb_to_gray, rgb_to_lab
+from colorlib.models import Colorizer
 from colorlib.training.batches import as_dict
 
 THRESHOLDS = 150  # the accuracy curve's last threshold, CIE units, as published
@@ -229,7 +230,11 @@ def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     ValueError
         For no indices, or none whose picture can be read.
     """
-    indices = list(indices)
+    if not isinstance(model, Colorizer):
+        raise TypeError(f"model must be a colorizer; got {came(model)}")
+    if not hasattr(data, "batch"):
+        raise TypeError(f"data must have a method batch(indices, device); got {came(data)}")
+    indices = listed(indices, "indices")
     if not indices:
         raise ValueError("indices must name at least one picture; got none")
     parts: dict[str, list[dict[str, Tensor]]] = {"model": [], "gray": [], "truth": []}

@@ -14,7 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from colorlib._check import came, choice, place, whole
+from colorlib._check import came, choice, device_of, listed, path_of, whole
 from colorlib._files import write_whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
@@ -68,10 +68,13 @@ def build(
         For an unknown name, weights of another model, or settings of the wrong type or range.
     """
     name, seed = choice(name, "name", MODELS), whole(seed, "seed", -(2**63), 2**64 - 1)
-    if not isinstance(settings or {}, dict):
+    if not isinstance(settings, (dict, type(None))):
         raise TypeError(f"settings must be a dict; got {came(settings)}")
+    if not hasattr(data, "batch"):
+        raise TypeError(f"data must have a method batch(indices, device); got {came(data)}")
     settings = dict(settings or {})
     if start is not None:
+        path_of(start, "start")
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = load(start)
@@ -130,7 +133,10 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     """
     if type(model) not in MODELS.values():
         raise TypeError(f"model must be one of {', '.join(NAMES)}; got {came(model)}")
-    name, path = NAMES[type(model).__name__], Path(path)
+    name, path = NAMES[type(model).__name__], path_of(path, "path")
+    lines = listed(history, "history")
+    if not all(isinstance(line, dict) for line in lines):
+        raise TypeError(f"history must hold a dict for each line; got {came(lines)}")
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors; got {path.name!r}")
     tensors = {}
@@ -145,7 +151,7 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
         "model": name,
         "settings": json.dumps(model.settings),
         "side": json.dumps(model.side),
-        "history": json.dumps(_thinned(list(history))),
+        "history": json.dumps(_thinned(lines)),
     }
     try:
         write_whole(path, to_bytes(tensors, {**about, "checksum": _checksum(about, tensors)}))
@@ -232,7 +238,7 @@ def load(name_or_path, device=None) -> Colorizer:
     ValueError
         If the file or directory holds no whole weights of a model of this library, or a newer one's.
     """
-    device, path = place(device), _found(name_or_path)
+    device, path = device_of(device), _found(name_or_path)
     about, tensors = _read(path)
     try:
         with torch.random.fork_rng([]):
@@ -248,8 +254,7 @@ def load(name_or_path, device=None) -> Colorizer:
 
 def _found(name_or_path) -> Path:
     """Where a name's weights are, or a path that is there."""
-    if not str(name_or_path):
-        raise ValueError("name_or_path must be a name or a path; got an empty text")
+    path_of(name_or_path, "name_or_path")
     path = WEIGHTS / f"{name_or_path}.safetensors"
     if str(name_or_path) not in shipped():
         path = Path(name_or_path)

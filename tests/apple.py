@@ -78,7 +78,7 @@ class _Dispatch(TorchDispatchMode):
 
 
 class _Functions(TorchFunctionMode):
-    """Two functions of torch that never come to the dispatch."""
+    """What never comes to the dispatch."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -86,6 +86,8 @@ class _Functions(TorchFunctionMode):
             return torch.tensor(*args, **{**kwargs, "device": "cpu"}).to(APPLE)
         if function is torch.Tensor.tolist and isinstance(args[0], AppleTensor):
             return args[0].held.tolist()
+        if function is torch.Tensor.__getitem__ and isinstance(args[1], list):
+            args = args[0], torch.tensor(args[1])  # torch would make it on "meta"
         return function(*args, **kwargs)
 
 

@@ -1,13 +1,17 @@
 """One right call of every public function, for tests that go through all of them."""
 
 import functools
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from PIL import Image
 
-from colorlib import classic, color, data, metrics, models, sampling, show
+from colorlib import classic, color, data, metrics, models, sampling, show, training, zoo
 from colorlib.data import Law, World, masks
 from colorlib.data.materials import FLOWERS
+from colorlib.training import Recipe, recipes
 
 ROOMS = {
     "color": color,
@@ -18,6 +22,9 @@ ROOMS = {
     "sampling": sampling,
     "show": show,
     "metrics": metrics,
+    "training": training,
+    "recipes": recipes,
+    "zoo": zoo,
 }
 
 
@@ -65,6 +72,19 @@ def built(name):
 def pixelcnn():
     torch.manual_seed(0)
     return models.PixelCNN(4, 1, 3, hidden=4, levels=3, condition=3)
+
+
+@functools.cache
+def folder():
+    """A folder of three pictures and the metrics of a run; `folder.holder` keeps it until the tests end."""
+    folder.holder = tempfile.TemporaryDirectory()
+    path = Path(folder.holder.name)
+    for number in range(3):
+        Image.new("RGB", (12, 12), (50 * number, 80, 200)).save(path / f"{number}.png")
+    (path / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": {"model": 1.0}, "rate": 0.1}\n', encoding="utf-8"
+    )
+    return path
 
 
 def seeded():
@@ -309,4 +329,47 @@ CALLS = {
         metrics.divergence,
         {"exact": rand(2, 5).softmax(1), "predicted": rand(2, 5).softmax(1), "dim": 1},
     ),
+    "metrics.compare": lambda: (metrics.compare, dict(PAIR)),
+    "metrics.evaluate": lambda: (
+        metrics.evaluate,
+        {"model": built("ResNetRegressor"), "data": world(), "indices": [0, 1]},
+    ),
+    "data.Folder": lambda: (data.Folder, {"path": folder(), "size": 8, "colorful": 0.0}),
+    "data.Folder.batch": lambda: (data.Folder(folder(), 8).batch, {"indices": [0, 1], "device": None}),
+    "data.Folder.__getitem__": lambda: (data.Folder(folder(), 8).__getitem__, {"index": 1}),
+    "data.picture_files": lambda: (data.picture_files, {"path": folder()}),
+    "data.read": lambda: (data.read, {"path": folder() / "1.png", "gray": True, "page": 1}),
+    "data.pages": lambda: (data.pages, {"path": folder() / "1.png"}),
+    "training.Recipe": lambda: (
+        Recipe,
+        {
+            **{"steps": 2, "batch": 2, "learning_rate": 1e-3, "optimizer": "adam", "betas": (0.9, 0.99)},
+            **{"weight_decay": 0.1, "schedule": "constant", "warmup": 1, "clip": 1.0, "accumulation": 1},
+            **{"ema": 0.9, "precision": "float32", "crop": None, "flip": False, "seed": 0},
+            **{"checkpoint_every": 1, "log_every": 1, "size": 8, "colorful": 0.0, "settings": {"width": 2}},
+        },
+    ),
+    "training.Recipe.rate": lambda: (Recipe(steps=2, batch=2, learning_rate=1.0).rate, {"step": 1}),
+    "training.fit": lambda: (
+        training.fit,
+        {
+            "model": built("ResNetRegressor"),
+            "data": world(),
+            "recipe": Recipe(steps=1, batch=2, learning_rate=1e-3),
+            "directory": Path(tempfile.mkdtemp(dir=folder())),
+        },
+    ),
+    "training.history": lambda: (training.history, {"directory": folder()}),
+    "training.learning_curve": lambda: (training.learning_curve, {"directory": folder()}),
+    "recipes.get": lambda: (recipes.get, {"model": "cic", "name": "quick"}),
+    "zoo.build": lambda: (
+        zoo.build,
+        {"name": "regression", "data": world(), "settings": {"width": 2}, "seed": 0, "start": None},
+    ),
+    "zoo.save": lambda: (
+        zoo.save,
+        {"model": built("ResNetRegressor"), "path": folder() / "w.safetensors", "history": []},
+    ),
+    "zoo.load": lambda: (zoo.load, {"name_or_path": "gan-world", "device": None}),
+    "zoo.history": lambda: (zoo.history, {"name_or_path": "gan-world"}),
 }

@@ -200,7 +200,7 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
     "arguments, message",
     [
         (["train", "unet"], "no recipes for the model 'unet'"),
-        (["train", "cic", "--recipe", "slow"], "cic has no recipe 'slow'; it has quick"),
+        (["train", "cic", "--recipe", "slow"], "cic has no recipe of the name 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
         (["train", "cic", "--data", ""], "must name a folder or a zip file; got an empty text"),
         (["train", "cic", "--data", ".", "--out", ""], "--out must name a folder; got an empty text"),

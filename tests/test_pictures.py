@@ -522,7 +522,9 @@ def test_the_pages_of_a_tiff_file_are_its_pictures(tmp_path, files, values):
         assert pages(tmp_path / "a.tif") == len(values)
         for number, value in enumerate(values, 1):
             assert (numbers(tmp_path / "a.tif", page=number).round() == value).all()
-        for number in (0, len(values) + 1):
+        with pytest.raises(ValueError, match="page must be at least 1; got 0"):
+            read(tmp_path / "a.tif", page=0)
+        for number in (len(values) + 1, 99):
             with pytest.raises(
                 ValueError, match=rf"a.tif has {len(values)} pages?; there is no page {number}$"
             ):

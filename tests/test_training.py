@@ -571,7 +571,7 @@ def test_recipes_are_complete_and_checked():
     paper = recipes.get("cic", "paper")
     assert (paper.learning_rate, paper.betas, paper.weight_decay) == (3e-5, (0.9, 0.99), 1e-3)
     assert (paper.batch, paper.crop, paper.flip, paper.optimizer) == (40, 176, True, "adam")
-    with pytest.raises(ValueError, match="no recipe 'paper'; it has quick, full"):
+    with pytest.raises(ValueError, match="no recipe of the name 'paper'; it has quick, full"):
         recipes.get("patch", "paper")
     with pytest.raises(ValueError, match="no recipes for the model 'cicc'; there are some for patch"):
         recipes.get("cicc")

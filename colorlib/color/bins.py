@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.spatial import ConvexHull
 
-from colorlib._check import came, floating, number, place, whole
+from colorlib._check import came, device_of, floating, number, whole
 from colorlib.color.spaces import rgb_to_lab
 
 STEP = 10  # the bins lie on a square grid in the ab plane, this far apart
@@ -56,7 +56,7 @@ def ab_bins(device=None, dtype=torch.float32):
     """
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype; got {came(dtype)}")
-    device = None if device is None else place(device)
+    device = None if device is None else device_of(device)
     return torch.tensor(_derive_bins(), device=device, dtype=dtype)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorlib._check import number, whole
+from colorlib._check import device_of, listed, number, whole
 from colorlib.color import colorfulness
 
 from .archive import Archive
@@ -122,6 +122,7 @@ class Folder:
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Give one picture: a dict with ``"rgb"``, (3, H, W) float32 in [0, 1]."""
+        index = whole(index, "index", 0, len(self) - 1, IndexError)
         return {name: tensor[0] for name, tensor in self._batch([index], None).items()}
 
     def batch(self, indices, device=None) -> dict[str, Tensor]:
@@ -169,9 +170,11 @@ class Folder:
     def _batch(self, indices, device) -> dict[str, Tensor]:
         if isinstance(indices, (Tensor, np.ndarray)):
             indices = indices.tolist()
-        if not isinstance(indices, Iterable) or isinstance(indices, (str, bytes)):
-            raise TypeError(f"indices must be a sequence of whole numbers; got {type(indices).__name__}")
-        numbers = [whole(index, "index", 0, len(self) - 1, IndexError) for index in indices]
+        numbers = [
+            whole(index, "each of the indices", 0, len(self) - 1, IndexError)
+            for index in listed(indices, "indices")
+        ]
+        device = device_of(device)
         try:
             # Pillow decodes and scales outside Python's lock, so threads share the work.
             each = self._here().threads.map if len(numbers) > 1 else map
@@ -187,7 +190,7 @@ class Folder:
         if not pictures:
             return {"rgb": torch.empty(0, 3, self.size, self.size, device=device)}
         # Sent as bytes, a quarter of the way's load.
-        pixels = torch.from_numpy(np.stack(pictures)).to(device or "cpu")
+        pixels = torch.from_numpy(np.stack(pictures)).to(device)
         return {"rgb": pixels.permute(0, 3, 1, 2).contiguous().float() / 255}
 
     # What is open, and what is known of the files.

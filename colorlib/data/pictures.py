@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import operator
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ import torch
 from PIL import Image, ImageFile, TiffImagePlugin, features
 from torch import Tensor
 
+from colorlib._check import came, flag, path_of, whole
 from colorlib.color import rgb_to_gray
 
 from . import tiff
@@ -96,9 +96,7 @@ def listing(path) -> Listing:
     ValueError
         If it is another file, or a damaged zip file.
     """
-    if not os.fspath(path):
-        raise ValueError("path must name a folder or a zip file; got an empty text")
-    path = Path(path)
+    path = path_of(path, "path")
     if not os.path.lexists(path):
         raise FileNotFoundError(f"no folder or zip file of pictures at {path}")
     if path.is_dir():
@@ -199,7 +197,9 @@ def open_picture(source, name: str | None = None, page: int = 1):
     """
     is_path = isinstance(source, (str, os.PathLike))
     name = name or (os.fspath(source) or "an empty path" if is_path else "the picture")
-    page, image = operator.index(page), None
+    page, image = whole(page, "page", 1), None
+    if not is_path and not isinstance(source, (bytes, bytearray)) and not hasattr(source, "read"):
+        raise TypeError(f"path must be a str, a Path, bytes or a binary file; got {came(source)}")
     if is_path:
         file = _regular(source, name)
     else:
@@ -270,9 +270,10 @@ def read(path, gray: bool = False, page: int = 1) -> Tensor:
 
     Raises
     ------
-    FileNotFoundError, OSError, ValueError, MemoryError
+    FileNotFoundError, OSError, TypeError, ValueError, MemoryError
         Those of :func:`open_picture`.
     """
+    gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
         rgb = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float() / 255
         return rgb_to_gray(rgb) if gray else rgb

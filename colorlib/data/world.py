@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorlib._check import came, choice, integers, listed, place, whole
+from colorlib._check import came, choice, device_of, integers, listed, whole
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
 
 from . import flowers, landscape
@@ -98,7 +98,9 @@ class Scene:
 
     def to(self, device) -> Scene:
         """The same scene on another device."""
-        return Scene(**{field.name: getattr(self, field.name).to(place(device)) for field in fields(self)})
+        return Scene(
+            **{field.name: getattr(self, field.name).to(device_of(device)) for field in fields(self)}
+        )
 
     def __len__(self) -> int:
         if self.colors.dim() == 1:
@@ -259,7 +261,7 @@ class World:
     # Random numbers.
 
     def _state(self, indices, device) -> tuple[Tensor, torch.device]:
-        device = place(device)
+        device = device_of(device)
         if isinstance(indices, Tensor):
             index = integers(indices, "indices", "(B,)").to(device=device, dtype=torch.int64)
             if len(index):

@@ -459,11 +459,12 @@ def get(model: str, name: str = "quick") -> Recipe:
     ValueError
         For a model without recipes, or a recipe that the model doesn't have.
     """
-    if model not in _RECIPES:
+    if not isinstance(model, str) or model not in _RECIPES:
         raise ValueError(f"no recipes for the model {model!r}; there are some for {', '.join(_RECIPES)}")
-    if name not in _RECIPES[model]:
-        raise ValueError(f"{model} has no recipe {name!r}; it has {', '.join(_RECIPES[model])}")
-    return _RECIPES[model][name]
+    known = _RECIPES[model]
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{model} has no recipe of the name {name!r}; it has {', '.join(known)}")
+    return known[name]
 
 
 def names() -> dict[str, tuple[str, ...]]:
