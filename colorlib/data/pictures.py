@@ -40,6 +40,7 @@ _HEIC = (".heic", ".heif", ".hif")
 def suffixes() -> frozenset[str]:
     """Endings of the formats that the installed Pillow reads, as ".jpg"; HEIC's with pillow-heif."""
     _with_heif()
+    Image.preinit()  # the common formats first: each file is tried in this order
     Image.init()
     return frozenset(ending for ending, form in Image.registered_extensions().items() if _reads(form))
 
@@ -375,8 +376,8 @@ def _open(file) -> tuple[Image.Image, list[int]]:
 def _note_colors(image: Image.Image, head: bytes) -> None:
     """Put what Pillow leaves out of a file's words on color into the image's notes."""
     boxes = rb"colrnclx\0(.)\0(.)"
-    patterns = {"PNG": rb"\0\0\0\x04cICP(.)(.)", "AVIF": boxes, "HEIF": boxes}
-    if found := re.search(patterns.get(image.format, b"(?!)"), head.partition(b"IDAT")[0], re.DOTALL):
+    pattern = {"PNG": rb"\0\0\0\x04cICP(.)(.)", "AVIF": boxes, "HEIF": boxes}.get(image.format)
+    if pattern and (found := re.search(pattern, head.partition(b"IDAT")[0], re.DOTALL)):
         image.info["cicp"] = found[1][0], found[2][0]
     if image.format == "JPEG2000" and (found := re.search(rb"(....)colr\x02..", head, re.DOTALL)):
         start = found.end()
