@@ -161,7 +161,7 @@ def test_each_slider_moves_with_the_keyboard(open_page, page):
 def test_slider_works_in_a_sandboxed_frame(browser):
     """Colab and others show a cell's output in a frame that may run scripts and nothing else."""
     slider = show.frames(
-        torch.stack([torch.full((3, 8, 8), value) for value in (0.0, 0.5, 1.0)]), "abc", "gray"
+        torch.stack([torch.full((3, 8, 8), value) for value in (0.0, 0.5, 1.0)]), ["a", "b", "c"], "gray"
     )
     tab = browser.new_page()
     tab.set_content("<iframe sandbox='allow-scripts'></iframe>")
@@ -195,7 +195,9 @@ def test_boxes_choose_the_image_in_a_sandboxed_frame(browser):
 
 def test_jupyterlab_leaves_the_arrow_keys_to_the_slider():
     """Its shortcuts take them in command mode, unless the element that has the focus itself says not to."""
-    slider = BeautifulSoup(show.frames(torch.rand(2, 3, 8, 8), "ab", "noise")._repr_html_(), "html.parser")
+    slider = BeautifulSoup(
+        show.frames(torch.rand(2, 3, 8, 8), ["a", "b"], "noise")._repr_html_(), "html.parser"
+    )
     assert slider.find("input")["data-lm-suppress-shortcuts"] == "true"
 
 
