@@ -527,7 +527,7 @@ def test_palettes_are_readable(world):
         ({"size": 32.0}, TypeError, "size must be a whole number; got 32.0"),
         ({"kind": "city"}, ValueError, "landscape, flowers; got 'city'"),
         ({"kind": []}, ValueError, "kind must be"),
-        ({"seed": -1}, ValueError, "seed must be from 0"),
+        ({"seed": -1}, ValueError, "seed must be at least 0; got -1"),
         ({"seed": None}, TypeError, "seed must be a whole number; got None"),
     ],
 )
@@ -539,7 +539,7 @@ def test_a_world_that_cannot_be(arguments, error, match):
 @pytest.mark.parametrize(
     ("indices", "error", "match"),
     [
-        ([0, -1], IndexError, "indices must be from 0"),
+        ([0, -1], IndexError, "indices must be at least 0; got -1"),
         (torch.tensor([3, -2]), IndexError, "at least 0; got -2"),
         ([0.5], TypeError, "whole number; got 0.5"),
         ([True], TypeError, "whole number; got True"),
