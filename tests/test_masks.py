@@ -173,7 +173,7 @@ def test_any_size_down_to_one_pixel(kind):
         (lambda: masks.draw([0], 0), ValueError, "at least 1; got 0"),
         (lambda: masks.draw([0], 8.0), TypeError, "size must be a whole number; got 8.0"),
         (lambda: masks.draw([0], (8, 8, 8)), ValueError, "one or two whole numbers"),
-        (lambda: masks.draw([-1], 8), ValueError, f"seeds must be from 0 to {2**63 - 1}; got -1"),
+        (lambda: masks.draw([-1], 8), ValueError, "seeds must be at least 0; got -1"),
         (lambda: masks.draw([0.5], 8), TypeError, "got 0.5"),
         (
             lambda: masks.draw(torch.zeros(2), 8),
