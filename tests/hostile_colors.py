@@ -340,6 +340,9 @@ def png_colors():
     ):
         made = png(COLORS, 8, 2, (b"cICP", bytes(codes)), _gama(1.4))
         yield good(f"png/cICP {name}.png", made, right(gray(COLORS)))
+    dark = np.stack([WIDE // 40 + 300, WIDE // 50 + 250, WIDE // 60 + 200], -1)
+    made = png(dark, 16, 2, _gama(1.0))
+    yield good("png/dark colors of 16, gAMA 1.0.png", made, gray_of_color(gray(dark, 65535), decode=power(1)))
     alpha = np.where(RAMP % 2, 255, 0)
     made = png(np.stack([RAMP, alpha], -1), 8, 4, _gama(1.0))
     yield good("png/gray and alpha, gAMA 1.0.png", made, np.where(alpha, coded(gray(RAMP)), 1))

@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import skimage.color
+import tifffile
 import torch
 from PIL import Image, ImageFile, features
 
@@ -194,6 +195,44 @@ Image.init()
 for form in ("WEBP", "AVIF"):
     if form not in Image.OPEN or not features.check(form.lower()):
         del FORMS[form]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("space", ["sRGB", "Adobe RGB"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_color_too_is_converted_before_it_is_cut_to_eight_bits(gamma, space, channels):
+    # Dark, where a step of 8 bits of light is thirteen of sRGB, and colors that sRGB has.
+    chance = np.random.default_rng(0)
+    values = chance.integers(0, 3000, (16, 24, 1)) * chance.uniform(0.7, 1, (16, 24, 3))
+    values = values.astype(np.uint16)
+    right = srgb(values / 257, gamma, space)
+    opaque = np.full((16, 24, channels - 3), 65535, np.uint16)
+    held = np.concatenate([values, opaque], 2)
+    profile = icc(gamma, space)
+    files = [
+        write_tiff(held, compression=compression, byteorder=order, iccprofile=profile)
+        for compression in (None, "zlib")
+        for order in "<>"
+    ]
+    for file in files:
+        assert np.abs(numbers(file) - right).max() <= 1.01
+    row = held[0].astype(">u2").tobytes()
+    file = png(24, 16, 2 if channels == 3 else 6, row, iCCP=b"p\0\0" + zlib.compress(profile))
+    assert np.abs(numbers(file)[0] - right[0]).max() <= 1.01
+    # A page that is not the first, and one that lies on its side.
+    both = write_tiff(held[::-1], held, iccprofile=profile)
+    assert np.abs(numbers(both, page=2) - right).max() <= 1.01
+    turned = write_tiff(np.rot90(held), iccprofile=profile, extratags=[(274, 3, 1, 6, True)])
+    assert np.abs(numbers(turned) - right).max() <= 1.01
+
+
+def write_tiff(*pages, **options):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, byteorder=options.pop("byteorder", "<")) as file:
+        for array in pages:
+            alpha = ["unassalpha"] if array.shape[2] == 4 else None
+            file.write(array, photometric="rgb", extrasamples=alpha, metadata=None, **options)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import struct
+import sys
 import threading
 import warnings
 from contextlib import closing, contextmanager
@@ -216,6 +217,7 @@ def open_picture(source, name: str | None = None, page: int = 1):
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
             image.name, image.pages = name, len(frames)
+            image.low = _low_bytes(image, file, frames[page - 1])
             yield image
         except _Refused:
             raise
@@ -371,6 +373,24 @@ def _open(file) -> tuple[Image.Image, list[int]]:
         image = Image.open(file)
     _note_colors(image, head)
     return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
+
+
+def _low_bytes(image: Image.Image, file, frame: int) -> Image.Image | None:
+    """Of color of 16 bits the lower bytes, as an image: Pillow takes the upper ones, whichever it is told."""
+    words = image.tile[0][3] if getattr(image, "tile", None) else None
+    raw = words[0] if isinstance(words, tuple) and words else words
+    if not isinstance(raw, str) or not raw.startswith(("RGB;16", "RGBA;16", "RGBX;16")):
+        return None
+    place = file.tell()
+    file.seek(0)
+    low = type(image)(io.BytesIO(file.read()))
+    file.seek(place)
+    if frame:
+        low.seek(frame)
+    other = raw[:-1] + {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[raw[-1]]
+    swapped = (other, *words[1:]) if isinstance(words, tuple) else other
+    low.tile = [tile._replace(args=swapped) for tile in low.tile]
+    return low
 
 
 def _note_colors(image: Image.Image, head: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import sys
 import warnings
@@ -38,15 +39,19 @@ def to_srgb(image: Image.Image) -> Image.Image:
     RGB is taken as R = G = B. A profile that is broken, or for pixels of another kind, is passed over with a
     warning: the numbers are taken as sRGB.
 
-    Gray of more than 8 bits is rounded to 8 after that; color is cut to 8 before it, by Pillow. The largest
-    number of the file's depth is white: of 12 bits, 4095. Of signed numbers, 0 and those below are black.
-    Where numbers of 32 bits would all fit in 8, or in 16, they are taken as such. Floats are light from 0 to
-    1; where some are larger, the largest finite one is white. Infinity is white, and what is no number black.
+    More than 8 bits are rounded to 8 after that, but where Pillow gives 8 alone, as of color in JPEG 2000.
+    The largest number of the file's depth is white: of 12 bits, 4095. Of signed numbers, 0 and those below
+    are black. Where numbers of 32 bits would all fit in 8, or in 16, they are taken as such. Floats are light
+    from 0 to 1; where some are larger, the largest finite one is white. Infinity is white, and what is no
+    number black.
     """
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))
     _mend_key(image)
     image.load()
+    low = getattr(image, "low", None)  # the lower bytes of 16, see `open_picture`
+    if low is not None:
+        low.load()
     try:
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             profile, trouble = _stated(image, {**tags, **_exif(image)}), None
@@ -55,6 +60,8 @@ def to_srgb(image: Image.Image) -> Image.Image:
     if image.format != "TIFF":  # Pillow turns these in loading; before version 10.1, the tag stays
         try:
             ImageOps.exif_transpose(image, in_place=True)
+            if low is not None:
+                ImageOps.exif_transpose(low, in_place=True)
         except MemoryError:
             raise
         except Exception:
@@ -62,7 +69,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     image, alpha = _without_alpha(image)
     image = _sixteen(image, tags)
     try:
-        image = _converted(image, profile)
+        image = _converted(image, profile) if low is None else _fine(image, low, profile)
     except MemoryError:
         raise
     except Exception as error:  # of many kinds, from Pillow, LittleCMS and numpy
@@ -154,6 +161,32 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
     target = ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(source, target, image.mode, "RGB", _RELATIVE, _FINE)
     return ImageCms.applyTransform(image, transform)
+
+
+def _fine(image: Image.Image, low: Image.Image, profile: bytes | None) -> Image.Image:
+    """Color of 16 bits in two images, upper and lower bytes, as sRGB of 8.
+
+    LittleCMS is given 8 bits at a time by Pillow. So the eight nearest colors of 8 bits are converted, and
+    what lies between them is interpolated: right to a level of 255, but for very dark colors of linear light
+    that sRGB doesn't have, where a channel may be off by four.
+    """
+    if profile is not None:
+        _opened(profile, "RGB")
+    out = []
+    step = max(1, 2**20 // image.width)
+    for top in range(0, image.height, step):
+        box = (0, top, image.width, min(image.height, top + step))
+        upper, lower = (np.asarray(part.crop(box).convert("RGB"), np.float32) for part in (image, low))
+        values = (256 * upper + lower) / 257
+        if profile is not None:
+            below, between = np.floor(values), values % 1
+            values = np.zeros_like(values)
+            for corner in itertools.product((0, 1), repeat=3):
+                share = np.where(corner, between, 1 - between).prod(-1, keepdims=True)
+                color = Image.fromarray(np.minimum(below + corner, 255).astype(np.uint8))
+                values += share * np.asarray(_converted(color, profile))
+        out.append((values + 0.5).astype(np.uint8))
+    return Image.fromarray(np.concatenate(out))
 
 
 def _opened(profile: bytes, *spaces: str):
