@@ -50,7 +50,7 @@ bench: .venv/.installed-bench
 # files of PixColor that are shipped have another history, which their cards tell: this replaces them by others.
 weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe world --data world --out runs/regression-world-64 --weights runs/regression-world-64.safetensors
-	$(BIN)/colorlib train regression --recipe world-large --data world --start runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
+	$(BIN)/colorlib train regression --recipe world-large --data world --init-from runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
 	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world-plain --data world --out runs/pixcolor-world-plain --weights colorlib/weights/pixcolor-world-plain.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors

@@ -31,6 +31,8 @@ DATA_HELP = (
 MODEL_HELP = (
     "A trained model: a name that 'colorlib models' lists, a weights file, or the folder of a training run."
 )
+# What a model alone understands, such as --temperature, is read when it is known which model it is.
+KNOBS = {"ignore_unknown_options": True, "allow_extra_args": True}
 SAMPLED_AT_ONCE = 2**25  # so many pixels are colored at once where a picture gets several colorings
 
 
@@ -104,7 +106,7 @@ def train(
         str,
         typer.Option(help="The settings: 'quick' takes about a minute on a laptop; --show lists the others."),
     ] = "quick",
-    start: Annotated[
+    init_from: Annotated[
         str | None,
         typer.Option(
             help="Start from these trained weights, to adapt them to your data: as for colorize --model. "
@@ -137,34 +139,34 @@ def train(
     from colorlib import zoo
     from colorlib._files import write_whole
     from colorlib.models.regression import DownloadError
-    from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve, recipes
+    from colorlib.training import TrainingError, checkpoints, fit, history, learning_curve
 
     try:
-        settings = recipes.get(model, recipe)
+        settings = zoo.recipe(model, recipe)
+        recipes = zoo.MODELS[model].recipes
         if show:
-            print(f"recipes of {model}: {', '.join(recipes.names()[model])}\n\n{model} {recipe}")
+            print(f"recipes of {model}: {', '.join(recipes)}\n\n{model} {recipe}")
             for field in fields(settings):
                 print(f"  {field.name:16} {getattr(settings, field.name)}")
             return
         if weights is not None:
             if weights.suffix != ".safetensors":
                 raise ValueError(f"--weights must end in .safetensors; got {weights.name!r}")
-            started_from = (Path(start), zoo.WEIGHTS / f"{start}.safetensors") if start is not None else ()
-            if weights.resolve() in (path.resolve() for path in started_from):
-                raise ValueError(f"--weights would replace {start}, which --start names; give another name")
+            began = () if init_from is None else (Path(init_from), zoo.WEIGHTS / f"{init_from}.safetensors")
+            if weights.resolve() in (path.resolve() for path in began):
+                raise ValueError(
+                    f"--weights would replace {init_from}, which --init-from names; give another name"
+                )
             weights.parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours of training
         if out == "":
             raise ValueError("--out must name a folder; got an empty text")
         out = Path("runs", f"{model}-{recipe}") if out is None else Path(out)
         pictures = _data(data, settings.size, settings.colorful, out)
-        built = zoo.build(model, pictures, settings.settings, settings.seed, start)
-        built.side = settings.size
+        built = zoo.build(model, pictures, settings.settings, settings.seed, init_from)
         before = checkpoints.listed(out) if out.is_dir() else []
         fit(built, pictures, settings, out)
     except DownloadError as error:
-        others = [
-            name for name in recipes.names()[model] if not recipes.get(model, name).settings.get("pretrained")
-        ]
+        others = [name for name, other in recipes.items() if not other.settings.get("pretrained")]
         advice = f"connect to the network, or take a recipe without a download: {', '.join(others)}"
         raise _Failure(f"{error.reason}; {advice}") from None
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:
@@ -192,8 +194,9 @@ def train(
     print(f"Color a picture with them: colorlib colorize PICTURE --model {weights or out}")
 
 
-@app.command()
+@app.command(context_settings=KNOBS)
 def colorize(
+    context: typer.Context,
     pictures: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
     out: Annotated[
@@ -202,27 +205,6 @@ def colorize(
             metavar="PATH", help="Folder for the colored pictures; pictures in it are not colored again."
         ),
     ] = "colored",
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="For the model cic: 1 is muted, toward 0 more vivid. For pixcolor: below 1 only likely "
-            "colors are drawn, above 1 bold ones too. [default: the model's own]"
-        ),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            help="For the model pixcolor: draw from the likeliest colors, up to this share. [default: 1]"
-        ),
-    ] = None,
-    rebalance: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=10,
-            help="For the model cic: 0 is muted, 1 as trained, 2 vivid. [default: the model's own]",
-        ),
-    ] = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -231,7 +213,7 @@ def colorize(
         ),
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same colorings.")] = 0,
-    side: Annotated[
+    image_size: Annotated[
         int | None,
         typer.Option(
             help="Shorter side in pixels at which the model sees the picture. [default: the model's own]"
@@ -257,6 +239,9 @@ def colorize(
     description; a format that can't hold color gives NAME.png. Pages of a file are NAME-page-2 and so on.
     Where two pictures could get the same name, their endings are kept: a.gif.png and a.png.png. A picture
     that can't be colored is named and left out.
+
+    Each model has options of its own, such as --temperature, --rebalance or --mask: 'colorlib models' lists
+    them.
     """
     import torch
 
@@ -264,6 +249,7 @@ def colorize(
     from colorlib.data import saving
 
     try:
+        pictures, asked = _split(pictures + context.args)
         for name, texts in (("PICTURES", pictures), ("--out", [out]), ("--model", [model])):
             if "" in texts:
                 raise ValueError(f"{name} must be a name or a path; got an empty text")
@@ -278,13 +264,15 @@ def colorize(
             raise ValueError(f"--samples must be at least 1; got {samples}")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         colorizer = zoo.load(model, device)
-        knobs = _given(colorizer, temperature=temperature, rebalance=rebalance, top_p=top_p)
+        knobs = _knobs(colorizer, asked)
+        masks = {name: knobs.pop(name) for name, value in list(knobs.items()) if isinstance(value, Path)}
         if samples > 1 and not colorizer.draws:
             kind = type(colorizer).__name__
             raise ValueError(
                 f"--samples {samples}: a {kind} leaves nothing to chance, they would all be the same"
             )
-        colorizer.colorize(torch.full((1, 1, 16, 16), 0.5), seed=seed, side=side, **knobs)  # can it be done?
+        knobs["image_size"] = image_size
+        colorizer.colorize(torch.full((1, 1, 16, 16), 0.5), seed=seed, **knobs)  # can it be done?
         found, notes = saving.found(pictures, Path(out))
         for note in notes:
             _say(f"colorlib: {note}", sys.stderr)
@@ -307,7 +295,7 @@ def colorize(
             skipped += not wanted
             try:
                 if wanted:
-                    _color(job, wanted, colorizer, seed, paper, made_by, side=side, **knobs)
+                    _color(job, wanted, colorizer, seed, paper, made_by, masks, **knobs)
             except BrokenPipeError:  # nobody reads what is printed
                 raise
             except Exception as error:  # one odd picture must not end the others' turn
@@ -322,7 +310,7 @@ def colorize(
         raise _Failure(f"{failed} of {len(jobs)} pictures failed")
 
 
-def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: str, **knobs) -> None:
+def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: str, masks, **knobs) -> None:
     """Read a picture, color it and save those of its samples that are wanted."""
     import torch
 
@@ -337,6 +325,10 @@ def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: s
     gray = read(job.source, gray=True, page=job.page)
     lost = {*about.broken}
     device = next(colorizer.parameters()).device
+    for name, path in masks.items():
+        if path.is_dir():
+            path = _beside(path, job.source)
+        knobs[name] = read(path, gray=True)[None].to(device)
     at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
     try:
         keep = margin(gray) if paper else None
@@ -366,6 +358,14 @@ def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: s
         _say(f"colorlib: {job.source} is colored without {', '.join(sorted(lost))}", sys.stderr)
 
 
+def _beside(folder: Path, picture) -> Path:
+    """The file of a folder that has a picture's name, whatever its ending."""
+    found = sorted(path for path in folder.iterdir() if path.stem == Path(str(picture)).stem)
+    if len(found) != 1:
+        raise ValueError(f"{folder} must have one file for {picture}; it has {len(found)}")
+    return found[0]
+
+
 def _say(text, stream=None) -> None:
     """Print a line, whatever characters are in it and whatever the console can show."""
     stream = stream or sys.stdout
@@ -393,8 +393,9 @@ def _bar(name: str):
         yield report
 
 
-@app.command()
+@app.command(context_settings=KNOBS)
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[list[str], typer.Option(help=DATA_HELP)] = ["world"],  # noqa: B006 typer reads it only
     count: Annotated[int, typer.Option(help="How many pictures, spread evenly over the data.")] = 500,
@@ -402,11 +403,11 @@ def evaluate(
         int | None,
         typer.Option(help="Side in pixels of the squares taken. [default: what the model learned from]"),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="As for colorize.")] = None,
-    rebalance: Annotated[float | None, typer.Option(min=0, max=10, help="As for colorize.")] = None,
 ) -> None:
-    """Color pictures whose colors are known, and print how near the model comes."""
+    """Color pictures whose colors are known, and print how near the model comes.
+
+    Each model has options of its own, such as --temperature: 'colorlib models' lists them.
+    """
     import torch
 
     from colorlib import metrics, zoo
@@ -415,8 +416,15 @@ def evaluate(
         if count < 1:
             raise ValueError(f"--count must be at least 1; got {count}")
         colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
-        knobs = _given(colorizer, temperature=temperature, top_p=top_p, rebalance=rebalance)
-        pictures = _data(data, (colorizer.side or 64) if size is None else size, 0.0)
+        names, asked = _split([model, *context.args])
+        if len(names) != 1:
+            raise ValueError(f"MODEL must be one model; got {', '.join(names) or 'none'}")
+        model = names[0]
+        knobs = _knobs(colorizer, asked)
+        for name, value in knobs.items():
+            if isinstance(value, Path):
+                raise ValueError(f"--{name} belongs to a single picture: use colorize")
+        pictures = _data(data, (colorizer.image_size or 64) if size is None else size, 0.0)
         total = len(pictures) if hasattr(pictures, "__len__") else count
         indices = torch.linspace(0, total - 1, min(count, total)).long().tolist()
         figures = metrics.evaluate(colorizer, pictures, indices, **knobs)
@@ -432,12 +440,65 @@ def evaluate(
         print(f"{title:12}" + "".join(f"{figures[who][name]:10.3f}" for name in names))
 
 
-def _given(colorizer, **knobs) -> dict:
-    """The options that were given; the others keep the model's own values."""
-    given = {name: value for name, value in knobs.items() if value is not None}
-    for name in given:
-        if name not in colorizer.knobs():
-            raise ValueError(f"this model, a {type(colorizer).__name__}, has no --{name.replace('_', '-')}")
+def _split(arguments: list[str]) -> tuple[list[str], dict[str, str | None]]:
+    """What is no option among some arguments, and the options: their texts by their names.
+
+    --NAME VALUE and --NAME=VALUE are the same. One that stands alone, at the end or before another, has None.
+    """
+    plain, options, left = [], {}, list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            if argument.startswith("-") and len(argument) > 1 and argument != "--":
+                raise ValueError(f"no such option: {argument}")
+            plain.append(argument)
+            continue
+        name, sign, text = argument[2:].partition("=")
+        if name in options:
+            raise ValueError(f"--{name} is given twice")
+        alone = not left or left[0].startswith("--") or name in _flags()
+        options[name] = text if sign else None if alone else left.pop(0)
+    return plain, options
+
+
+def _flags() -> set[str]:
+    """Names of the options of all models that take no value, such as refine and no-refine."""
+    from colorlib import zoo
+
+    names = [k.name for kind in zoo.MODELS.values() for k in kind.options() if k.kind is bool]
+    return {form + name.replace("_", "-") for name in names for form in ("", "no-")}
+
+
+def _knobs(colorizer, asked: dict[str, str | None]) -> dict:
+    """The values of a model's own options, of their kinds; a picture's path stays one."""
+    options = {}
+    for knob in colorizer.options():
+        name = knob.name.replace("_", "-")
+        options[name] = knob, True
+        if knob.kind is bool:
+            options[f"no-{name}"] = knob, False
+    given = {}
+    for name, text in asked.items():
+        if name not in options:
+            own = ", ".join(f"--{name}" for name in options) or "none"
+            raise ValueError(
+                f"there is no --{name} for this model, a {type(colorizer).__name__}; its options: {own}"
+            )
+        knob, value = options[name]
+        if knob.kind is bool:
+            if text is not None:
+                raise ValueError(f"--{name} takes no value; got {text!r}")
+        elif not text:
+            raise ValueError(f"--{name} needs a value: {knob.help}")
+        elif knob.kind in (int, float):
+            try:
+                value = knob.kind(text)
+            except ValueError:
+                wanted = "whole number" if knob.kind is int else "number"
+                raise ValueError(f"--{name} must be a {wanted}; got {text!r}") from None
+        else:
+            value = text if knob.kind is str else Path(text)
+        given[knob.name] = value
     return given
 
 
@@ -445,12 +506,16 @@ def _given(colorizer, **knobs) -> dict:
 def models() -> None:
     """List the models that can be trained and the trained ones that come with the library."""
     from colorlib import zoo
-    from colorlib.training import recipes
 
     print("To train: colorlib train MODEL --recipe RECIPE")
     for name, kind in zoo.MODELS.items():
         print(f"  {name:12} {kind.__doc__.splitlines()[0]}")
-        print(f"  {'':12} recipes: {', '.join(recipes.names()[name])}")
+        print(f"  {'':12} recipes: {', '.join(kind.recipes)}")
+        for knob in kind.options():
+            forms = f"--{knob.name.replace('_', '-')}"
+            forms += f"/{forms.replace('--', '--no-')}" if knob.kind is bool else ""
+            default = "" if knob.default is None or knob.kind is bool else f" [default: {knob.default}]"
+            print(f"  {'':12} {forms}: {knob.help}{default}")
     print("\nTrained, for --model:")
     for name in zoo.shipped():
         print(f"  {name:24} {(zoo.WEIGHTS / (name + '.safetensors')).stat().st_size / 1e6:.1f} MB")

@@ -1,9 +1,12 @@
-"""The models by name: how each is built for its data, and files of trained weights."""
+"""The models by name: how each is built for its data, and files of trained weights.
+
+The functions raise TypeError or ValueError for arguments of another kind, FileNotFoundError where a name or
+path is not there, and OSError where a file can't be read or written now.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 import json
 from collections.abc import Iterable
@@ -16,35 +19,37 @@ from torch.overrides import TorchFunctionMode
 
 from colorlib._check import came, choice, device_of, listed, path_of, whole
 from colorlib._files import write_whole
-from colorlib.classic import SOM
-from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
-from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
-from colorlib.training import checkpoints
+from colorlib.color import rgb_to_lab
+from colorlib.models import MODELS, Colorizer
+from colorlib.training import Recipe, checkpoints
 from colorlib.training.batches import Data, as_dict
 
-MODELS: dict[str, type[Colorizer]] = {
-    "patch": PatchMLP,
-    "regression": ResNetRegressor,
-    "cic": CIC,
-    "gan": ColorGAN,
-    "pixcolor": PixColor,
-    "masked": MaskedGAN,
-}
-NAMES = {kind.__name__: name for name, kind in MODELS.items()}
 WEIGHTS = Path(__file__).parent / "weights"
 VERSION = 2  # of the format of weights files; the first had no checksum
-CURVE = 100  # a run has so many points of its learning curve in a weights file, for each set of figures
+CURVE = 100  # a run has so many points of its learning curve in a weights file, for each set of scalars
 MEASURED = 2048  # so many pictures tell enough of the data's colors
 
 
-def build(
-    name: str, data: Data, settings: dict | None = None, seed: int = 0, start: str | Path | None = None
-) -> Colorizer:
-    """Build a model to train, with what it has to know of the data's colors before it learns.
+def recipe(model: str, name: str = "quick") -> Recipe:
+    """Give a model's recipe by the names of both, see :class:`colorlib.models.Colorizer`.
 
-    ``"patch"`` needs the neurons of a self-organizing map, ``settings["neurons"]`` of them. ``"cic"`` with
-    ``"mix"`` among the settings is rebalanced by the smoothed prior of the bins. Both are measured on up to
-    2048 pictures.
+    >>> recipe("cic", "quick").steps
+    400
+    """
+    recipes = MODELS[choice(model, "model", MODELS)].recipes
+    if not isinstance(name, str) or name not in recipes:
+        raise ValueError(f"{model} has no recipe of the name {name!r}; it has {', '.join(recipes)}")
+    return recipes[name]
+
+
+def build(
+    name: str, data: Data, settings: dict | None = None, seed: int = 0, init_from: str | Path | None = None
+) -> Colorizer:
+    """Build a model to train, with what it has to know of the data before it learns.
+
+    A patch classifier takes its classes from the data's colors, ``settings["neurons"]`` of them; a CIC with
+    ``"mix"`` among the settings is rebalanced by them. They are measured on up to 2048 pictures. What sizes
+    the data's pictures have is noted as the model's ``image_size``.
 
     Parameters
     ----------
@@ -56,45 +61,33 @@ def build(
         Arguments of the model's class; a recipe has them as ``recipe.settings``.
     seed : int
         Decides the first weights. Torch's global generator is left as it was.
-    start : str or Path, optional
-        Trained weights to begin with instead, see :func:`load`. The model then has their settings, but for a
-        rebalancing, which is measured anew.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no such weights.
-    TypeError, ValueError
-        For an unknown name, weights of another model, or settings of the wrong type or range.
+    init_from : str or Path, optional
+        Trained weights to begin with instead, see :func:`load`. The model then has their settings, but for
+        what is measured anew.
     """
     name, seed = choice(name, "name", MODELS), whole(seed, "seed", -(2**63), 2**64 - 1)
     if not isinstance(settings, (dict, type(None))):
         raise TypeError(f"settings must be a dict; got {came(settings)}")
     if not hasattr(data, "batch"):
         raise TypeError(f"data must have a method batch(indices, device); got {came(data)}")
-    settings = dict(settings or {})
-    if start is not None:
-        path_of(start, "start")
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            model = load(start)
-            if type(model) is not MODELS[name]:
-                raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
-            if name == "cic" and "mix" in settings:
-                model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
-        model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
-        return model
+    settings, kind = dict(settings or {}), MODELS[name]
+
+    def colors() -> Tensor:
+        return _colors(data)
+
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        if name == "patch":
-            colors = _colors(data)
-            count = whole(settings.pop("neurons", 9), "neurons", 1)
-            rows = max(r for r in range(1, count + 1) if r * r <= count and count % r == 0)
-            som = SOM(rows, count // rows).fit(colors[torch.randperm(len(colors))[:20_000]], seed=seed)
-            return PatchMLP(som.neurons, **settings)
-        if name == "cic" and "mix" in settings:
-            return CIC(smooth_prior(bin_prior(_colors(data))), **settings)
-        return MODELS[name](**settings)
+        if init_from is None:
+            model = kind.for_data(colors, settings)
+        else:
+            model = load(path_of(init_from, "init_from"))
+            if type(model) is not kind:
+                raise ValueError(f"{init_from} holds a {type(model).__name__}, not a {kind.__name__}")
+            model.adapt(colors, settings)
+            # A run remembers it, so that it isn't taken for one from other weights.
+            model.init_from = str(init_from)
+    model.image_size = getattr(data, "size", model.image_size)
+    return model
 
 
 def _colors(data: Data) -> Tensor:
@@ -114,26 +107,14 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
     Buffers, such as the statistics of batch normalization, stay as they are: they are few, and a variance may
     be larger than half precision can hold.
 
-    Parameters
-    ----------
-    model : Colorizer
-        One of the models of :data:`MODELS`.
-    path : str or Path
-        A file ending in ``.safetensors``. One that is there is replaced only when the new one is whole.
-    history : iterable of dict
-        The run's lines, see :func:`colorlib.training.history`. The file keeps the losses and figures, as
-        means over at most a hundred stretches of the run; :func:`history` gives them back.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no model of this library, another ending, or a value that half precision can't hold.
-    OSError
-        Where the file can't be written. Nothing is left behind, and a file that was there stays.
+    The path ends in ``.safetensors``; a file that is there is replaced only when the new one is whole. Of a
+    run's lines, see :func:`colorlib.training.history`, the file keeps the losses and what came beside them,
+    as means over at most a hundred stretches of the run; :func:`history` gives them back.
     """
     if type(model) not in MODELS.values():
-        raise TypeError(f"model must be one of {', '.join(NAMES)}; got {came(model)}")
-    name, path = NAMES[type(model).__name__], path_of(path, "path")
+        names = ", ".join(kind.__name__ for kind in MODELS.values())
+        raise TypeError(f"model must be one of {names}; got {came(model)}")
+    path = path_of(path, "path")
     lines = listed(history, "history")
     if not all(isinstance(line, dict) for line in lines):
         raise TypeError(f"history must hold a dict for each line; got {came(lines)}")
@@ -148,9 +129,9 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
         raise ValueError(f"not finite in half precision: {_some(wrong)}")
     about = {
         "format": f"colorlib weights {VERSION}",
-        "model": name,
+        "model": model.command,
         "settings": json.dumps(model.settings),
-        "side": json.dumps(model.side),
+        "image_size": json.dumps(model.image_size),
         "history": json.dumps(_thinned(lines)),
     }
     try:
@@ -161,54 +142,46 @@ def save(model: Colorizer, path, history: Iterable[dict] = ()) -> Path:
 
 
 def _thinned(lines: list[dict]) -> list[dict]:
-    """Steps, mean losses and figures of at most CURVE stretches of a run, each as long as the others.
+    """Steps, mean losses and scalars of at most CURVE stretches of a run, each as long as the others.
 
-    Where a run went on with other figures, its loss is another one, too: no stretch has lines of both.
+    Where a run went on with other scalars, its loss is another one, too: no stretch has lines of both.
     """
     groups = []
-    for _, alike in itertools.groupby(lines, lambda line: sorted(line.get("figures", {}))):
+    for _, alike in itertools.groupby(lines, lambda line: sorted(line.get("scalars", {}))):
         alike = list(alike)
         stretch = -(-len(alike) // CURVE)
         groups += [alike[start : start + stretch] for start in range(0, len(alike), stretch)]
 
     def means(group: list[dict], what: str) -> dict[str, float]:
-        # A figure is left out where a line lacks it, or where it was not finite and so is None.
+        # One is left out where a line lacks it, or where it was not finite and so is None.
         names = [n for n in group[-1].get(what, {}) if all(x.get(what, {}).get(n) is not None for x in group)]
         return {n: float(f"{sum(x[what][n] for x in group) / len(group):.4g}") for n in names}
 
     curve = []
     for group in groups:
         curve.append({"step": group[-1]["step"], "loss": means(group, "loss")})
-        if figures := means(group, "figures"):
-            curve[-1]["figures"] = figures
+        if scalars := means(group, "scalars"):
+            curve[-1]["scalars"] = scalars
     return curve
 
 
 def history(name_or_path) -> list[dict]:
-    """Give the losses in the training of some weights, from first to last.
+    """Give the losses in the training of some weights, from first to last, one dict a stretch of the run.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A name that :func:`shipped` lists, or a file that :func:`save` wrote.
+    ``"step"`` is the steps done and ``"loss"`` each player's mean loss since the entry before; ``"scalars"``
+    has the means of what the losses gave beside. It is empty where the file was saved without a history.
 
-    Returns
-    -------
-    list of dict
-        ``"step"``, the steps done, and ``"loss"``, each player's mean loss since the entry before. Where the
-        model noted figures, ``"figures"`` has their means. Empty where the file was saved without a history.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for :func:`load`, and for a folder: :func:`colorlib.training.history` reads those.
+    >>> history("cic-world")[-1]["step"]
+    3000
     """
     path = _found(name_or_path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; colorlib.training.history reads a run's folder")
     try:
-        return list(json.loads(_read(path)[0].get("history", "[]")))
-    except (TypeError, RecursionError, json.JSONDecodeError):
+        lines = list(json.loads(_read(path)[0].get("history", "[]")))
+        names = {"figures": "scalars"}  # as earlier versions wrote
+        return [{names.get(key, key): value for key, value in line.items()} for line in lines]
+    except (TypeError, AttributeError, RecursionError, json.JSONDecodeError):
         raise ValueError(f"{path} has a history that can't be read") from None
 
 
@@ -218,33 +191,22 @@ def shipped() -> tuple[str, ...]:
 
 
 def load(name_or_path, device=None) -> Colorizer:
-    """Give a trained colorizer, in evaluation mode.
+    """Give a trained colorizer, in evaluation mode, on the CPU if no other device is named.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A name that :func:`shipped` lists, such as ``"cic-photographs"``; a file that :func:`save` wrote; or
-        the directory of a training run, which gives its newest checkpoint, with the averaged weights where
-        there are some.
-    device : torch.device or str, optional
-        Where it goes; the CPU by default.
+    It is a name that :func:`shipped` lists, such as ``"cic-photographs"``; a file that :func:`save` wrote; or
+    the directory of a training run, which gives its newest checkpoint, with the averaged weights where there
+    are some. A file that holds no whole weights of a model of this library, or a newer one's, is refused with
+    a ValueError.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither such a name nor such a path; the message lists the names.
-    OSError
-        If the file can't be read.
-    ValueError
-        If the file or directory holds no whole weights of a model of this library, or a newer one's.
+    >>> load("cic-world").image_size
+    64
     """
     device, path = device_of(device), _found(name_or_path)
     about, tensors = _read(path)
     try:
         with torch.random.fork_rng([]):
-            model = _assemble(
-                about["model"], json.loads(about["settings"]), json.loads(about["side"]), tensors
-            )
+            size = about["image_size"] if "image_size" in about else about["side"]  # the older name
+            model = _assemble(about["model"], json.loads(about["settings"]), json.loads(size), tensors)
     except Exception as error:  # a file from anywhere may make a constructor raise anything
         raise ValueError(
             f"{path} holds no whole weights of a model of this library: {_brief(error)}"
@@ -299,9 +261,10 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _of_run(checkpoint: checkpoints.Checkpoint) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors as those of a weights file: the averaged weights, where there are some."""
     facts, tensors = checkpoint.facts, checkpoint.tensors
-    model = str(facts.get("model"))
-    about = {"model": NAMES.get(model, model)}
-    about |= {part: json.dumps(facts.get(part)) for part in ("settings", "side")}
+    names = {kind.__name__: name for name, kind in MODELS.items()}
+    about = {"model": names.get(str(facts.get("model")), str(facts.get("model")))}
+    about["settings"] = json.dumps(facts.get("settings"))
+    about["image_size"] = json.dumps(facts.get("image_size", facts.get("side")))
     group = "average/" if any(key.startswith("average/") for key in tensors) else "model/"
     return about, {key.removeprefix(group): t for key, t in tensors.items() if key.startswith(group)}
 
@@ -310,7 +273,7 @@ def _checksum(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
     return checkpoints.checksum(json.dumps({**about, "checksum": ""}, sort_keys=True), tensors)
 
 
-def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Tensor]) -> Colorizer:
+def _assemble(name: str, settings: dict, size: int | None, tensors: dict[str, Tensor]) -> Colorizer:
     """A model with its tensors, from a file that may come from anywhere.
 
     First its settings make a model without memory. Only where all shapes are those of the file there is a
@@ -319,18 +282,11 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
     if name not in MODELS:
         raise ValueError(f"there is no model {name!r}, but {', '.join(MODELS)}")
     kind, settings = MODELS[name], dict(**settings)
-    arguments = inspect.signature(kind).parameters
-    if unknown := settings.keys() - arguments:
-        raise ValueError(f"{kind.__name__} has no settings {_some(unknown)}; a newer version may have them")
-    if "pretrained" in arguments:
-        settings["pretrained"] = False  # no download: the tensors take the place of such weights
-    if name == "patch":
-        settings["neurons"] = tensors["neurons"]
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     if wrong := _not_finite(tensors):
         raise ValueError(f"not finite: {_some(wrong)}")
     with torch.device("meta"), _Sketch(1000 + 20 * len(tensors)):
-        wanted = kind(**settings).state_dict()
+        wanted = kind.rebuild(settings, tensors).state_dict()
     both = wanted.keys() & tensors
     for what, keys in {
         "it lacks": wanted.keys() - both,
@@ -339,9 +295,9 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
     }.items():
         if keys:
             raise ValueError(f"{what}: {_some(keys)}")
-    model = kind(**settings)
+    model = kind.rebuild(settings, tensors)
     model.load_state_dict(tensors)
-    model.side = None if side is None else whole(side, "side", 1)
+    model.image_size = None if size is None else whole(size, "image_size", 1)
     return model
 
 

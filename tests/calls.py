@@ -107,7 +107,7 @@ def model_calls(name, **knobs):
     return {
         f"models.{name}.colorize": lambda: (
             built(name).colorize,
-            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "side": 4, **knobs},
+            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
         ),
         f"models.{name}.chroma": lambda: (
             built(name).chroma,
@@ -213,7 +213,7 @@ CALLS = {
         {"seeds": torch.arange(2), "size": (8, 8), "kinds": ["ten"], "labels": None},
     ),
     "masks.check_kinds": lambda: (masks.check_kinds, {"kinds": ["ten", "full"]}),
-    "models.PatchMLP": lambda: (models.PatchMLP, {"neurons": NEURONS, "patch": 3, "hidden": 2}),
+    "models.PatchMLP": lambda: (models.PatchMLP, {"neurons": NEURONS, "patch": 3, "hidden_size": 2}),
     "models.PatchMLP.small": lambda: (models.PatchMLP.small, {"neurons": NEURONS}),
     "models.PatchMLP.logits": method("PatchMLP", "logits", lightness=LIGHTNESS),
     "models.PatchMLP.labels": method("PatchMLP", "labels", rgb=RGB),
@@ -361,10 +361,10 @@ CALLS = {
     ),
     "training.history": lambda: (training.history, {"directory": folder()}),
     "training.learning_curve": lambda: (training.learning_curve, {"directory": folder()}),
-    "recipes.get": lambda: (recipes.get, {"model": "cic", "name": "quick"}),
+    "zoo.recipe": lambda: (zoo.recipe, {"model": "cic", "name": "quick"}),
     "zoo.build": lambda: (
         zoo.build,
-        {"name": "regression", "data": world(), "settings": {"width": 2}, "seed": 0, "start": None},
+        {"name": "regression", "data": world(), "settings": {"width": 2}, "seed": 0, "init_from": None},
     ),
     "zoo.save": lambda: (
         zoo.save,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from colorlib import zoo
 from colorlib.cli import app
 from colorlib.data import Folder, World
-from colorlib.training import recipes
+from colorlib.models import MODELS
 
 
 def run(*arguments):
@@ -27,7 +27,7 @@ def run(*arguments):
 @pytest.fixture
 def weights(tmp_path):
     model = zoo.build("cic", World(16), {"width": 4}).eval()
-    model.side = 16
+    model.image_size = 16
     return zoo.save(model, tmp_path / "small.safetensors")
 
 
@@ -41,9 +41,9 @@ def photograph(path, size=(40, 30), mode="RGB"):
 @pytest.fixture
 def short(monkeypatch):
     """The quick recipes, cut to four steps."""
-    for name in recipes._RECIPES:
-        quick = dataclasses.replace(recipes.get(name), steps=4, warmup=1, batch=2, size=16)
-        monkeypatch.setitem(recipes._RECIPES[name], "quick", quick)
+    for name, kind in MODELS.items():
+        quick = dataclasses.replace(zoo.recipe(name), steps=4, warmup=1, batch=2, size=16)
+        monkeypatch.setitem(kind.recipes, "quick", quick)
 
 
 def test_help_names_every_command_and_works_as_a_module():
@@ -64,7 +64,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     assert "Trained. " in result.output
     again = run("train", name, "--out", out)  # finished: nothing is trained again
     assert again.exit_code == 0 and "It was trained already. " in again.output, again.output
-    other = run("train", name, "--out", out, "--start", weights)
+    other = run("train", name, "--out", out, "--init-from", weights)
     assert other.exit_code == 1 and f"start None there, {weights} here" in other.output, other.output
     picture = photograph(tmp_path / "a.jpg")
     for model in (out, weights):
@@ -98,14 +98,14 @@ def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
 
     # Where torchvision looks it up: it has taken the name from torch.hub as it was imported.
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
-    for model, kinds in recipes.names().items():
-        downloads = {kind for kind in kinds if recipes.get(model, kind).settings.get("pretrained")}
-        for kind in downloads:
-            result = run("train", model, "--recipe", kind, "--out", tmp_path / "run")
+    for model, kind in MODELS.items():
+        downloads = {name for name, recipe in kind.recipes.items() if recipe.settings.get("pretrained")}
+        for name in downloads:
+            result = run("train", model, "--recipe", name, "--out", tmp_path / "run")
             assert result.exit_code == 1 and "cannot be downloaded (<urlopen error no route" in result.output
             assert "pretrained" not in result.output and result.output.count("\n") == 1
             advised = result.output.split("without a download: ")[1].strip().split(", ")
-            assert set(advised) == set(kinds) - downloads and advised
+            assert set(advised) == kind.recipes.keys() - downloads and advised
     assert not (tmp_path / "run").exists()
 
 

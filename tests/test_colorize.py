@@ -20,7 +20,6 @@ from colorlib.color import rgb_to_lab
 from colorlib.data import World, read
 from colorlib.data.saving import endings
 from colorlib.models import CIC, PixColor
-from colorlib.training import recipes
 
 
 def run(*arguments):
@@ -33,7 +32,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     model = zoo.build("cic", World(16), {"width": 4}).eval()
-    model.side = 16
+    model.image_size = 16
     return zoo.save(model, tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 
@@ -42,7 +41,7 @@ def drawing(tmp_path_factory):
     """Weights of a model that draws."""
     small = {"backbone": "small", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
     model = zoo.build("pixcolor", World(16), small)
-    model.side = 8
+    model.image_size = 8
     return zoo.save(model, tmp_path_factory.mktemp("weights") / "drawing.safetensors")
 
 
@@ -286,7 +285,7 @@ def test_a_stop_leaves_whole_files(weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_a_model_says_whether_its_samples_differ(name):
     world = World(16)
-    model = zoo.build(name, world, recipes.get(name).settings)
+    model = zoo.build(name, world, zoo.recipe(name).settings)
     first, second = model.colorize(world[0].gray[None], samples=2, seed=0)
     assert torch.equal(first, second) != model.draws
 
@@ -298,7 +297,7 @@ def test_a_model_says_whether_its_samples_differ(name):
         (["PICTURE", "--model", "nothing"], "no model 'nothing'"),
         (["PICTURE", "--model", "WEIGHTS", "--samples", "0"], "samples must be at least 1"),
         (["PICTURE", "--model", "WEIGHTS", "--samples", "3"], "leaves nothing to chance"),
-        (["PICTURE", "--model", "WEIGHTS", "--side", "0"], "side must be at least 1"),
+        (["PICTURE", "--model", "WEIGHTS", "--image-size", "0"], "image_size must be at least 1"),
         (["PICTURE", "--model", "WEIGHTS", "--temperature", "-1"], "temperature must be"),
         (["PICTURE", "--model", "WEIGHTS", "--format", "gif"], "--format must be one of"),
         (["PICTURE", "--model", "WEIGHTS", "--skip", "--force"], "one of the two"),

@@ -41,7 +41,7 @@ class Ramp(Colorizer):
 def test_a_model_sees_large_pictures_reduced(size, side, seen):
     gray = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     model = Ramp()
-    model.side = side
+    model.image_size = side
     rgb = model.colorize(gray, samples=2)
     assert model.seen == [seen]
     assert rgb.shape == (2, 2, 3, *size)
@@ -56,9 +56,9 @@ def test_a_model_sees_large_pictures_reduced(size, side, seen):
 
 def test_the_knob_side_is_stronger_than_the_models_own():
     model = Ramp()
-    model.side = 16
+    model.image_size = 16
     gray = torch.rand(1, 1, 64, 64)
-    model.colorize(gray, side=32)
+    model.colorize(gray, image_size=32)
     model.colorize(gray)
     assert model.seen == [(32, 32), (16, 16)]
     for bad, error in [
@@ -69,7 +69,7 @@ def test_the_knob_side_is_stronger_than_the_models_own():
         ("8", TypeError),
     ]:
         with pytest.raises(error, match="side must be"):
-            model.colorize(gray, side=bad)
+            model.colorize(gray, image_size=bad)
 
 
 @pytest.mark.parametrize("pixels", [1, 64, 100, 10**6])
@@ -87,7 +87,7 @@ def test_with_a_side_colors_hardly_change_with_the_size_of_the_file():
     small = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
     torch.manual_seed(0)
     model = ResNetRegressor.small().eval()
-    model.side = 64
+    model.image_size = 64
     colored = []
     for side in (64, 256):
         gray = torch.nn.functional.interpolate(small, (side, side), mode="bicubic").clamp(0, 1)

@@ -21,7 +21,7 @@ from colorlib.models import (
     discriminator_loss,
     generator_loss,
 )
-from colorlib.training import Interrupted, Recipe, checkpoints, fit, history, learning_curve, recipes
+from colorlib.training import Interrupted, Recipe, checkpoints, fit, history, learning_curve
 
 KINDS = ("lsgan", "vanilla", "hinge")
 TINY = {"width": 4, "depth": 3, "blocks": 1, "layers": 1}
@@ -221,11 +221,13 @@ def test_the_players_losses_are_those_of_the_paper(kind, discriminator):
     wanted = by_hand(kind, *scores)
     l1 = (painted - lab[:, 1:] / 110).abs().mean().item()
     batch = {"rgb": rgb}
-    assert model.discriminator_loss(batch).item() == pytest.approx(wanted[0].item(), rel=1e-4)
-    assert model.figures["accuracy"] == discriminator_accuracy(*scores, kind)
-    assert model.generator_loss(batch).item() == pytest.approx(wanted[1].item() + 7 * l1, rel=1e-4)
-    assert model.figures["l1"].item() == pytest.approx(l1, rel=1e-4)
-    assert model.figures["adversarial"].item() == pytest.approx(wanted[1].item(), rel=1e-4)
+    loss, parts = model.discriminator_loss(batch)
+    assert loss.item() == pytest.approx(wanted[0].item(), rel=1e-4)
+    assert parts == {"accuracy": discriminator_accuracy(*scores, kind)}
+    loss, parts = model.generator_loss(batch)
+    assert loss.item() == pytest.approx(wanted[1].item() + 7 * l1, rel=1e-4)
+    assert list(parts) == ["adversarial", "l1"] and parts["l1"].item() == pytest.approx(l1, rel=1e-4)
+    assert parts["adversarial"].item() == pytest.approx(wanted[1].item(), rel=1e-4)
 
 
 def test_each_player_has_its_own_gradient():
@@ -234,11 +236,11 @@ def test_each_player_has_its_own_gradient():
     assert list(players) == ["discriminator", "generator"]
     shared = {id(p) for p in players["discriminator"][0]} & {id(p) for p in players["generator"][0]}
     assert not shared
-    assert {id(p) for own, _ in players.values() for p in own} == {id(p) for p in model.parameters()}
-    model.discriminator_loss(batch).backward()
+    assert {id(p) for own, *_ in players.values() for p in own} == {id(p) for p in model.parameters()}
+    model.discriminator_loss(batch)[0].backward()
     assert all(p.grad is None for p in players["generator"][0])
     assert all(p.grad.abs().sum() > 0 for p in players["discriminator"][0])
-    model.generator_loss(batch).backward()
+    model.generator_loss(batch)[0].backward()
     assert all(p.grad.abs().sum() > 0 for p in players["generator"][0])
     with pytest.raises(NotImplementedError, match="two losses, discriminator_loss and generator_loss"):
         model.loss(batch)
@@ -264,7 +266,7 @@ def test_any_size_in_that_size_and_lightness_out(generator, size):
     for discriminator in ("patch", "image"):
         model = tiny(generator=generator, discriminator=discriminator)
         batch = {"rgb": noise(2, 3, *size)}
-        assert model.discriminator_loss(batch).isfinite() and model.generator_loss(batch).isfinite()
+        assert model.discriminator_loss(batch)[0].isfinite() and model.generator_loss(batch)[0].isfinite()
 
 
 @pytest.mark.parametrize("generator", ["unet", "resnet"])
@@ -358,7 +360,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, settings, change, caps
     with pytest.raises(Interrupted):
         fit(stopped, world, recipe, tmp_path / "parts")
     assert checkpoints.listed(tmp_path / "parts")[0].name == "checkpoint-00000006.safetensors"
-    # With other first weights: all has to come from the checkpoint, both optimizers and the figures too.
+    # With other first weights: all has to come from the checkpoint, both optimizers and the scalars too.
     model = fit(tiny(2, **settings), world, recipe, tmp_path / "parts")
     state = whole.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
@@ -366,14 +368,14 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, settings, change, caps
     assert any(not torch.equal(value, state[key]) for key, value in tiny(1, **settings).state_dict().items())
 
 
-def test_the_metrics_have_the_figures_of_health(tmp_path):
+def test_the_metrics_have_what_the_losses_give_beside(tmp_path):
     class Spied(ColorGAN):
         seen = []
 
         def discriminator_loss(self, batch):
-            loss = super().discriminator_loss(batch)
-            self.seen.append(self.figures["accuracy"].item())
-            return loss
+            loss, parts = super().discriminator_loss(batch)
+            self.seen.append(parts["accuracy"].item())
+            return loss, parts
 
     torch.manual_seed(0)
     model = fit(Spied(**TINY), World(16), dataclasses.replace(RECIPE, accumulation=2), tmp_path)
@@ -381,10 +383,10 @@ def test_the_metrics_have_the_figures_of_health(tmp_path):
     assert len(lines) == 2
     for line, accuracies in zip(lines, (Spied.seen[:8], Spied.seen[8:]), strict=True):
         assert set(line["loss"]) == set(line["gradient"]) == {"discriminator", "generator"}
-        figures = line["figures"]
-        assert list(figures) == ["accuracy", "adversarial", "l1"]
-        assert figures["accuracy"] == pytest.approx(sum(accuracies) / 8)  # the mean of all parts of all steps
-        parts = figures["adversarial"] + model.l1 * figures["l1"]
+        scalars = line["scalars"]
+        assert list(scalars) == ["accuracy", "adversarial", "l1"]
+        assert scalars["accuracy"] == pytest.approx(sum(accuracies) / 8)  # the mean of all parts of all steps
+        parts = scalars["adversarial"] + model.l1 * scalars["l1"]
         assert line["loss"]["generator"] == pytest.approx(parts, rel=1e-5)
     assert [panel.get_ylabel() for panel in learning_curve(tmp_path).axes] == [
         "loss of the discriminator",
@@ -395,7 +397,7 @@ def test_the_metrics_have_the_figures_of_health(tmp_path):
     ]
 
 
-def test_a_checkpoint_from_before_there_were_figures_is_read(tmp_path):
+def test_a_checkpoint_from_before_there_were_scalars_is_read(tmp_path):
     recipe = dataclasses.replace(RECIPE, log_every=100)
     fit(tiny(), World(16), recipe, tmp_path)
     (tmp_path / "checkpoint-00000008.safetensors").unlink()
@@ -404,21 +406,20 @@ def test_a_checkpoint_from_before_there_were_figures_is_read(tmp_path):
     checkpoint.facts["pending"] = [entry[:4] for entry in checkpoint.facts["pending"]]
     checkpoints.write(tmp_path, checkpoint)
     fit(tiny(), World(16), recipe, tmp_path)
-    assert "accuracy" in history(tmp_path)[-1]["figures"]
+    assert "accuracy" in history(tmp_path)[-1]["scalars"]
 
 
-def test_a_figure_that_is_not_finite_leaves_the_metrics_readable(tmp_path):
+def test_a_scalar_that_is_not_finite_leaves_the_metrics_readable(tmp_path):
     class Odd(ColorGAN):
         def generator_loss(self, batch):
-            loss = super().generator_loss(batch)
-            self.figures["odd"] = torch.tensor(math.inf)
-            return loss
+            loss, parts = super().generator_loss(batch)
+            return loss, {**parts, "odd": torch.tensor(math.inf)}
 
     torch.manual_seed(0)
     fit(Odd(**TINY), World(16), dataclasses.replace(RECIPE, steps=2), tmp_path)
     text = (tmp_path / "metrics.jsonl").read_text()
     (line,) = (json.loads(row, parse_constant=lambda name: pytest.fail(name)) for row in text.splitlines())
-    assert line["figures"]["odd"] is None
+    assert line["scalars"]["odd"] is None
     learning_curve(tmp_path)
 
 
@@ -446,7 +447,7 @@ def test_a_generator_learns_colors_from_the_discriminator_alone(tmp_path, kind):
 
 
 def test_the_recipe_of_the_paper():
-    recipe = recipes.get("gan", "paper")
+    recipe = ColorGAN.recipes["paper"]
     assert (recipe.optimizer, recipe.learning_rate, recipe.betas) == ("adam", 2e-4, (0.5, 0.999))
     with torch.device("meta"):
         model = ColorGAN(**recipe.settings)

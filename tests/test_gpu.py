@@ -11,7 +11,7 @@ import colorlib
 from colorlib.data import World
 from colorlib.models import PixColor, PixelCNN
 from colorlib.sampling import cached, cached_logits, naive_sample, sample
-from colorlib.training import fit, history, recipes
+from colorlib.training import fit, history
 
 GPU = torch.device("cuda")
 
@@ -116,7 +116,7 @@ def test_trained_weights_color_as_on_a_cpu(name):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_it_trains_with_all_helps_and_goes_on(tmp_path, precision):
     recipe = replace(
-        recipes.get("pixcolor", "world"),
+        PixColor.recipes["world"],
         steps=24,
         warmup=4,
         batch=16,

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     model = zoo.build("cic", World(16), {"width": 4}).eval()
-    model.side = 16
+    model.image_size = 16
     return zoo.save(model, tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from colorlib.color import rgb_to_lab
 from colorlib.data import World, masks
 from colorlib.models import MaskedGAN, discriminator_loss, generator_loss
-from colorlib.training import Recipe, fit, history, recipes
+from colorlib.training import Recipe, fit, history
 from colorlib.training.batches import Batches
 
 TINY = {"width": 4, "layers": 2}
@@ -123,12 +123,13 @@ def test_the_losses_are_their_formulas(truth, kind, mask_loss):
     cost = each.sum() / (2 * 32 * 32)  # the mean over pixels
     batch = {"rgb": rgb, "mask": mask}
     wanted = generator_loss(fake, kind) + 3 * cost + 2 * (painted - true).abs().mean()
-    assert model.generator_loss(batch).item() == pytest.approx(wanted.item(), rel=1e-4)
-    assert model.figures["mask"].item() == pytest.approx(cost.item(), rel=1e-4)
-    assert model.discriminator_loss(batch).item() == pytest.approx(
-        discriminator_loss(real, fake, kind).item(), rel=1e-4
-    )
-    assert list(model.figures) == ["adversarial", "mask", "l1", "accuracy"]
+    loss, parts = model.generator_loss(batch)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert parts["mask"].item() == pytest.approx(cost.item(), rel=1e-4)
+    assert list(parts) == ["adversarial", "mask", "l1"]
+    loss, parts = model.discriminator_loss(batch)
+    assert loss.item() == pytest.approx(discriminator_loss(real, fake, kind).item(), rel=1e-4)
+    assert list(parts) == ["accuracy"]
 
 
 def test_huber_is_the_square_up_to_delta_and_straight_beyond():
@@ -149,12 +150,12 @@ def test_players_are_two_and_share_nothing():
     model = tiny()
     players = model.players()
     assert list(players) == ["discriminator", "generator"]
-    owned = [id(p) for own, _ in players.values() for p in own]
+    owned = [id(p) for own, *_ in players.values() for p in own]
     assert len(owned) == len(set(owned)) == len(list(model.parameters()))
     batch = {"rgb": noise(2, 3, 32, 32), "seed": torch.tensor([1, 2])}
-    model.discriminator_loss(batch).backward()
+    model.discriminator_loss(batch)[0].backward()
     assert all(p.grad is None for p in players["generator"][0])
-    model.generator_loss(batch).backward()
+    model.generator_loss(batch)[0].backward()
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
     with pytest.raises(NotImplementedError, match="two losses"):
         model.loss(batch)
@@ -214,7 +215,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
         [{key: value for key, value in line.items() if key != "seconds"} for line in history(tmp_path / name)]
         for name in ("whole", "parts")
     ]
-    assert lines[0] == lines[1] and set(lines[0][0]["figures"]) == {"accuracy", "adversarial", "mask", "l1"}
+    assert lines[0] == lines[1] and set(lines[0][0]["scalars"]) == {"accuracy", "adversarial", "mask", "l1"}
 
 
 # As a colorizer.
@@ -231,7 +232,7 @@ def test_any_size_in_that_size_and_lightness_out(size):
         assert (lab[:, :, :1] - rgb_to_lab(gray.expand(-1, 3, -1, -1))[:, :1]).abs().max() < 0.1
         assert lab[:, :, 1:].abs().max() > 5
     batch = {"rgb": noise(2, 3, *size), "seed": torch.tensor([1, 2])}
-    assert model.discriminator_loss(batch).isfinite() and model.generator_loss(batch).isfinite()
+    assert model.discriminator_loss(batch)[0].isfinite() and model.generator_loss(batch)[0].isfinite()
 
 
 def test_the_mask_reaches_the_network():
@@ -251,7 +252,7 @@ def test_the_mask_reaches_the_network():
 @pytest.mark.parametrize("size", [(64, 64), (61, 97)])
 def test_a_mask_is_reduced_with_its_picture(size):
     model, seen = vivid(tiny()), []
-    model.side = 32
+    model.image_size = 32
     forward = model.generator.forward
     model.generator.forward = lambda x: seen.append(x) or forward(x)
     mask = masks.ten(size, ["left half"])
@@ -337,12 +338,12 @@ def test_it_learns_to_leave_the_rest_gray(tmp_path):
 
 
 def test_the_recipe_of_the_source():
-    recipe = recipes.get("masked", "paper")
+    recipe = MaskedGAN.recipes["paper"]
     assert recipe.steps * recipe.batch == 80 * 1360 * 10  # epochs, pictures, masks
     assert recipe.settings == {"masks": ["ten"]}
-    for name in recipes.names()["masked"]:
-        masks.check_kinds(recipes.get("masked", name).settings["masks"])
-    assert "segments" not in recipes.get("masked", "full").settings["masks"]
+    for name in MaskedGAN.recipes:
+        masks.check_kinds(MaskedGAN.recipes[name].settings["masks"])
+    assert "segments" not in MaskedGAN.recipes["full"].settings["masks"]
 
 
 def test_a_mask_for_other_pictures_is_refused_by_chroma():

@@ -29,7 +29,7 @@ EXEMPT = {
     "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize", "sampling.Stopped",
     "models.ColorGAN.loss", "models.MaskedGAN.loss", "models.ColorGAN.players", "models.MaskedGAN.players",
     "models.ResNetRegressor.small", "show.HTMLFigure", "training.Interrupted", "training.TrainingError",
-    "training.Player", "recipes.Recipe", "recipes.Recipe.rate", "recipes.names", "zoo.shipped",
+    "training.Player", "recipes.Recipe", "recipes.Recipe.rate", "zoo.shipped",
 }  # fmt: skip
 # Held to the same by other tests.
 ELSEWHERE = ("models.ConditionNetwork", "models.PixColor", "models.PixelCNN", "models.Refinement")
@@ -61,7 +61,7 @@ def test_every_public_function_is_here():
 
 REFUSE, TAKE, EITHER = "refuse", "take", "either"
 FREE = ("title", "alt", "source", "claimed", "ours")  # any text will do
-PATHS = ("name_or_path", "start")
+PATHS = ("name_or_path", "init_from")
 OPTIONAL = ("generator", "prior", "device", "rebalance")  # None has a meaning
 NO_NUMBERS = ("3", math.nan, [3], 3j, b"3", {}, torch.ones(2))
 

@@ -146,7 +146,7 @@ def literal_mlp(model, lightness):
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (12, 11)])
 def test_the_convolutions_are_the_patch_classifier(size):
-    model = PatchMLP(PALETTE, patch=5, hidden=13)
+    model = PatchMLP(PALETTE, patch=5, hidden_size=13)
     lightness = gray(2, 1, *size) * 100
     with torch.no_grad():
         logits = model.logits(lightness)
@@ -173,7 +173,7 @@ def test_it_learns_a_color_that_the_texture_determines():
     ab = rgb_to_lab(train["rgb"])[:, 1:].movedim(1, -1).reshape(-1, 2)
     neurons = SOM(1, 3).fit(ab).neurons
     torch.manual_seed(0)
-    model = PatchMLP(neurons, patch=7, hidden=32)
+    model = PatchMLP(neurons, patch=7, hidden_size=32)
     # A pixel's class is the neuron of its texture's color, by way of the SOM.
     chroma = model.neurons[model.labels(test["rgb"])]
     torch.testing.assert_close(chroma, PALETTE[kind] * 0.4, atol=1.0, rtol=0)
@@ -198,7 +198,7 @@ def rgb_to_gray_of(lightness):
 
 
 def test_loss_is_the_mean_cross_entropy_and_its_gradient_reaches_every_weight():
-    model = PatchMLP(PALETTE, patch=3, hidden=6)
+    model = PatchMLP(PALETTE, patch=3, hidden_size=6)
     rgb = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
     loss = model.loss({"rgb": rgb})
     lab = rgb_to_lab(rgb)
@@ -223,7 +223,7 @@ def test_loss_is_the_mean_cross_entropy_and_its_gradient_reaches_every_weight():
 @pytest.mark.parametrize("how", ["mode", "mean", "sample"])
 @pytest.mark.parametrize("size", [(1, 1), (13, 7)])
 def test_colorize_keeps_size_and_lightness_whatever_the_neurons(how, size):
-    model, picture = PatchMLP(PALETTE * 4, patch=9, hidden=8), gray(2, 1, *size)
+    model, picture = PatchMLP(PALETTE * 4, patch=9, hidden_size=8), gray(2, 1, *size)
     rgb = model.colorize(picture, samples=2, seed=0, how=how)
     assert rgb.shape == (2, 2, 3, *size)
     wanted = rgb_to_lab(picture.expand(-1, 3, -1, -1))[:, :1]
@@ -234,7 +234,7 @@ def test_colorize_keeps_size_and_lightness_whatever_the_neurons(how, size):
 
 
 def test_mode_mean_and_sample_follow_the_probabilities():
-    model = PatchMLP(PALETTE, patch=3, hidden=4)
+    model = PatchMLP(PALETTE, patch=3, hidden_size=4)
     with torch.no_grad():
         model.layers[2].weight.zero_()  # the same probabilities everywhere
         model.layers[2].bias.copy_(torch.tensor([0.2, 0.5, 0.3]).log())
@@ -255,7 +255,7 @@ def test_mode_mean_and_sample_follow_the_probabilities():
 
 
 def test_every_pixel_draws_from_its_own_probabilities():
-    model, lightness = PatchMLP(PALETTE, patch=3, hidden=16), gray(2, 1, 12, 9) * 100
+    model, lightness = PatchMLP(PALETTE, patch=3, hidden_size=16), gray(2, 1, 12, 9) * 100
     with torch.no_grad():
         model.layers[2].weight *= 1e6  # one neuron is all but certain at each pixel
         mode = model.chroma(lightness, 3, torch.Generator(), how="mode")
@@ -266,7 +266,7 @@ def test_every_pixel_draws_from_its_own_probabilities():
 
 @pytest.mark.parametrize("how", ["mode", "mean"])
 def test_strips_of_rows_make_no_difference(how, monkeypatch):
-    model, picture = PatchMLP(PALETTE, patch=5, hidden=8), gray(2, 1, 19, 6)
+    model, picture = PatchMLP(PALETTE, patch=5, hidden_size=8), gray(2, 1, 19, 6)
     whole = model.colorize(picture, how=how)
     monkeypatch.setattr(patch, "VALUES_AT_ONCE", 8 * 2 * 6 * 4)  # 4 rows at a time, the last strip of 3
     torch.testing.assert_close(model.colorize(picture, how=how), whole, atol=1e-4, rtol=0)
@@ -275,7 +275,8 @@ def test_strips_of_rows_make_no_difference(how, monkeypatch):
 
 
 def test_a_saved_model_carries_its_neurons_and_colors_alike():
-    model, other = PatchMLP(PALETTE, patch=5, hidden=8), PatchMLP(torch.zeros(3, 2), patch=5, hidden=8)
+    model = PatchMLP(PALETTE, patch=5, hidden_size=8)
+    other = PatchMLP(torch.zeros(3, 2), patch=5, hidden_size=8)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.neurons, PALETTE)
     picture = gray(1, 1, 9, 8)
@@ -306,7 +307,7 @@ def test_small_has_the_same_structure():
         ((PALETTE, 8), ValueError, "odd.*8"),
         ((PALETTE, -1), ValueError, "patch must be at least 1; got -1"),
         ((PALETTE, 9.0), TypeError, "9.0"),
-        ((PALETTE, 9, 0), ValueError, "hidden must be at least 1; got 0"),
+        ((PALETTE, 9, 0), ValueError, "hidden_size must be at least 1; got 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):

@@ -14,7 +14,7 @@ from colorlib.models import ConditionNetwork, PixColor, PixelCNN, Refinement
 from colorlib.models.condition import pad
 from colorlib.models.pixcolor import _ab, _chroma
 from colorlib.models.teacher import LawTeacher
-from colorlib.training import Recipe, fit, history, recipes
+from colorlib.training import Recipe, fit, history
 
 
 @pytest.fixture(autouse=True)
@@ -465,7 +465,7 @@ def test_where_all_is_given_the_picture_is_not_looked_at(monkeypatch):
 
 def test_told_of_all_it_learns_all(tmp_path):
     """With the settings of the world's recipe each weight moves."""
-    settings = recipes.get("pixcolor", "world").settings
+    settings = zoo.recipe("pixcolor", "world").settings
     assert {"waves": 32, "marginal": 256, "depth": 12, "fine": 2}.items() <= settings.items()
     small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2, "depth": 5, "fine": 1}
     torch.manual_seed(0)
@@ -495,7 +495,7 @@ def test_bad_parameters_of_the_condition_network_are_named(settings, error, mess
 
 
 def test_the_world_s_recipe_has_the_world_s_materials_and_law():
-    recipe = recipes.get("pixcolor", "world")
+    recipe = zoo.recipe("pixcolor", "world")
     assert recipe.settings["materials"] == len(World(recipe.size).materials)
     assert recipe.settings["law"] == "landscape"
 
@@ -522,7 +522,7 @@ def test_each_player_moves_its_own_part_alone(tmp_path):
     fit(model, World(size=16), change(steps=3), tmp_path)
     line = history(tmp_path)[-1]
     assert set(line["loss"]) == {"pixelcnn", "refinement"}
-    assert line["loss"]["pixelcnn"] == pytest.approx(sum(line["figures"].values()), rel=1e-5)
+    assert line["loss"]["pixelcnn"] == pytest.approx(sum(line["scalars"].values()), rel=1e-5)
     for name, tensor in model.state_dict().items():
         assert not torch.equal(first[name], tensor), name
 
@@ -589,11 +589,11 @@ def test_the_backbone_is_frozen_until_its_step():
 
 
 def test_the_quick_recipe_builds_the_small_version():
-    settings = recipes.get("pixcolor", "quick").settings
+    settings = zoo.recipe("pixcolor", "quick").settings
     assert PixColor(**settings).settings == PixColor.small().settings
     again = PixColor(**PixColor.small().settings)
     again.load_state_dict(PixColor.small().state_dict())
-    paper = recipes.get("pixcolor", "paper")
+    paper = zoo.recipe("pixcolor", "paper")
     assert (paper.optimizer, paper.learning_rate, paper.steps, paper.batch) == ("adam", 3e-4, 360_000, 64)
     assert paper.settings["unfreeze_at"] == 100_000
 

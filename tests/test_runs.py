@@ -564,7 +564,7 @@ def test_what_tells_runs_apart_and_what_does_not(tmp_path):
 
     def frozen(first):
         net = Net()
-        net.settings, net.side = {"sizes": (1, 2)}, 8
+        net.settings, net.image_size = {"sizes": (1, 2)}, 8
         net.layers[0].requires_grad_(not first)
         return net
 

@@ -23,8 +23,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from colorlib import zoo
 from colorlib.data import World
-from colorlib.models import PatchMLP
+from colorlib.models import MODELS, PatchMLP
 from colorlib.training import (
     Interrupted,
     Player,
@@ -34,7 +35,6 @@ from colorlib.training import (
     fit,
     history,
     learning_curve,
-    recipes,
 )
 from colorlib.training.batches import FIRST_ENDLESS, Batches, augment
 
@@ -82,14 +82,15 @@ class Net(nn.Module):
                 nn.Dropout(dropout),
                 nn.Conv2d(hidden, 3, 3, padding=1),
             )
-        self.act, self.calls = act, 0
+        self.act, self.calls, self.beside = act, 0, None
 
     def loss(self, batch):
         self.calls += 1
         if self.act:
             self.act(self)
         loss = (self.layers(batch["rgb"].mean(1, keepdim=True)) - batch["rgb"]).square().mean()
-        return loss * math.nan if self.act == "nan" else loss
+        loss = loss * math.nan if self.act == "nan" else loss
+        return loss if self.beside is None else (loss, self.beside)
 
 
 def plain(seed=0):
@@ -564,17 +565,17 @@ def test_two_processes_follow_the_losses_of_one(tmp_path):
 
 
 def test_recipes_are_complete_and_checked():
-    for model, names in recipes.names().items():
-        for name in names:
-            recipe = recipes.get(model, name)
+    for model, kind in MODELS.items():
+        for name, recipe in kind.recipes.items():
+            assert zoo.recipe(model, name) is recipe
             assert eval(repr(recipe), {"Recipe": Recipe}) == recipe  # printed, it can be typed in again
-    paper = recipes.get("cic", "paper")
+    paper = zoo.recipe("cic", "paper")
     assert (paper.learning_rate, paper.betas, paper.weight_decay) == (3e-5, (0.9, 0.99), 1e-3)
     assert (paper.batch, paper.crop, paper.flip, paper.optimizer) == (40, 176, True, "adam")
     with pytest.raises(ValueError, match="no recipe of the name 'paper'; it has quick, full"):
-        recipes.get("patch", "paper")
-    with pytest.raises(ValueError, match="no recipes for the model 'cicc'; there are some for patch"):
-        recipes.get("cicc")
+        zoo.recipe("patch", "paper")
+    with pytest.raises(ValueError, match="model must be one of cic, .*got 'cicc'"):
+        zoo.recipe("cicc")
     for settings, message in [
         ({"steps": 0}, "steps must be at least 1; got 0"),
         ({"steps": 1.5}, "steps must be a whole number; got 1.5"),
@@ -653,7 +654,7 @@ def test_training_asks_for_no_float64(tmp_path, optimizer):
         optimizer=optimizer, clip=0.1, ema=0.9, flip=True, crop=5, accumulation=2, weight_decay=0.1
     )
     stopped = Net(act=AtCall(10, lambda: signal.raise_signal(signal.SIGTERM)))
-    stopped.figures = {"accuracy": 0.5}
+    stopped.beside = {"accuracy": 0.5}
     with NoFloat64():
         with pytest.raises(Interrupted):
             fit(stopped, Pictures(), recipe, tmp_path)
@@ -682,8 +683,10 @@ def test_wrong_arguments_are_named(tmp_path):
             return self.out
 
     one = list(Net().parameters())
-    figures = Net(act=lambda model: model.figures.update(a=torch.ones(2)))
-    figures.figures = {}
+    beside = Net()
+    beside.beside = {"a": torch.ones(2)}
+    strange = Net()
+    strange.beside = 0.5
     odd = Net()
     odd.settings = {"prior": torch.ones(2)}
     for arguments, message in [
@@ -710,7 +713,8 @@ def test_wrong_arguments_are_named(tmp_path):
         ((loss(3.0), Pictures(), RECIPE), "must be a scalar tensor; got float"),
         ((loss(torch.ones(2)), Pictures(), RECIPE), r"must be a scalar tensor; got shape \(2,\)"),
         ((loss(torch.ones(())), Pictures(), RECIPE), "doesn't depend on its parameters"),
-        ((figures, Pictures(), RECIPE), r"figures\['a'\] must be a scalar; got \(2,\)"),
+        ((beside, Pictures(), RECIPE), r"'a' beside the loss of the player 'model' must be.*got \(2,\)"),
+        ((strange, Pictures(), RECIPE), r"beside the loss of the player 'model' must be a dict; got 0.5"),
         ((odd, Pictures(), RECIPE), "settings, start and side must fit into JSON"),
         ((Net(), Data(3), RECIPE), "a dict or a dataclass of tensors; it gave int"),
         ((Net(), Data({}), RECIPE), r"'rgb' of shape \(B, 3, H, W\); got none"),

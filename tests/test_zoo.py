@@ -20,10 +20,11 @@ import colorlib
 from colorlib import metrics, zoo
 from colorlib.color import bin_prior, rebalancing_weights, rgb_to_gray, rgb_to_lab, smooth_prior
 from colorlib.data import World, photos
-from colorlib.training import Recipe, fit, recipes
+from colorlib.models import MODELS
+from colorlib.training import Recipe, fit
 
 SMALL = {
-    "patch": {"patch": 5, "hidden": 8, "neurons": 4},
+    "patch": {"patch": 5, "hidden_size": 8, "neurons": 4},
     "regression": {"width": 8},
     "cic": {"width": 4, "mix": 0.7},
     "gan": {"width": 4, "depth": 3, "layers": 1},
@@ -39,7 +40,7 @@ def test_every_model_is_built_saved_and_loaded(name, tmp_path):
     model = zoo.build(name, world, SMALL[name], seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     assert type(model) is zoo.MODELS[name]
-    model.side = 16
+    model.image_size = 16
     again = zoo.build(name, world, SMALL[name], seed=3)
     other = zoo.build(name, world, SMALL[name], seed=4)
     state = model.state_dict()
@@ -47,7 +48,7 @@ def test_every_model_is_built_saved_and_loaded(name, tmp_path):
     assert any(not torch.equal(value, state[key]) for key, value in other.state_dict().items())
 
     loaded = zoo.load(zoo.save(model, tmp_path / "w.safetensors"))
-    assert not loaded.training and loaded.side == 16 and loaded.settings == model.settings
+    assert not loaded.training and loaded.image_size == 16 and loaded.settings == model.settings
     parameters = dict(model.named_parameters())
     for key, value in loaded.state_dict().items():
         wanted = state[key].half().float() if key in parameters else state[key]
@@ -66,7 +67,7 @@ def altered(path, tensors=None, **about):
     with open(path, "rb") as file:
         head = json.loads(file.read(int.from_bytes(file.read(8), "little")))["__metadata__"]
     head = {
-        **{key: head[key] for key in ("model", "settings", "side")},
+        **{key: head[key] for key in ("model", "settings", "image_size")},
         "format": "colorlib weights 1",
         **about,
     }
@@ -229,10 +230,10 @@ def test_settings_of_any_kind_take_neither_time_nor_memory(name, tmp_path):
     ):
         refusal(altered(path, settings=wrong))
     for side in ("0", "-1", '"16"', "1.5", "[]", "true"):
-        assert "side must be" in refusal(altered(path, side=side))
+        assert "image_size must be" in refusal(altered(path, image_size=side))
     for model in ("unet", "", "x" * 10**6):
         assert "there is no model" in refusal(altered(path, model=model))
-    for part in ("model", "settings", "side"):
+    for part in ("model", "settings", "image_size"):
         assert f"it lacks '{part}'" in refusal(altered(path, **{part: None}))
 
 
@@ -285,14 +286,14 @@ def test_weights_keep_their_learning_curve(tmp_path):
         {"step": 10, "loss": {"player": 1.0}},
         {"step": 20, "loss": {"player": 2.0}},
     ]
-    noted = [{**lines[0], "figures": {"a": 1.0, "b": 4.0}}, {**lines[1], "figures": {"a": 3.0, "b": None}}]
+    noted = [{**lines[0], "scalars": {"a": 1.0, "b": 4.0}}, {**lines[1], "scalars": {"a": 3.0, "b": None}}]
     (entry,) = zoo.history(zoo.save(model, tmp_path / "w.safetensors", noted * 51))[:1]
-    assert entry == {"step": 20, "loss": {"player": 1.5}, "figures": {"a": 2.0}}
+    assert entry == {"step": 20, "loss": {"player": 1.5}, "scalars": {"a": 2.0}}
     # A run with a second goal went on from one without: no point mixes the two losses.
-    told = [{"step": 1510 + k, "loss": {"player": 1e3}, "figures": {"a": 1.0}} for k in range(10, 600, 10)]
+    told = [{"step": 1510 + k, "loss": {"player": 1e3}, "scalars": {"a": 1.0}} for k in range(10, 600, 10)]
     curve = zoo.history(zoo.save(model, tmp_path / "w.safetensors", [*lines[:151], *told]))
     assert len(curve) == 76 + 59 and curve[75]["step"] == 1510 and "figures" not in curve[75]
-    assert curve[76] == {"step": 1520, "loss": {"player": 1000.0}, "figures": {"a": 1.0}}
+    assert curve[76] == {"step": 1520, "loss": {"player": 1000.0}, "scalars": {"a": 1.0}}
     with pytest.raises(ValueError, match="is a folder"):
         zoo.history(tmp_path)
     with pytest.raises(FileNotFoundError, match="no model 'cic-paintings'"):
@@ -314,23 +315,23 @@ def test_training_can_begin_with_trained_weights(tmp_path):
     model = zoo.build("cic", world, {"width": 4, "mix": 0.7}, seed=1)
     path = zoo.save(model, tmp_path / "w.safetensors")
     flowers = World(16, "flowers")
-    begun = zoo.build("cic", flowers, {"width": 8, "mix": 0.7}, seed=2, start=path)
+    begun = zoo.build("cic", flowers, {"width": 8, "mix": 0.7}, seed=2, init_from=path)
     assert all(
         torch.equal(p, q.half().float()) for p, q in zip(begun.parameters(), model.parameters(), strict=True)
     )
     fresh = zoo.build("cic", flowers, {"width": 4, "mix": 0.7})
     assert torch.equal(begun.weights, fresh.weights) and not torch.equal(begun.weights, model.weights)
     with pytest.raises(ValueError, match="holds a CIC, not a ResNetRegressor"):
-        zoo.build("regression", world, start=path)
+        zoo.build("regression", world, init_from=path)
 
 
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path):
     world = World(16)
     model = zoo.build("cic", world, SMALL["cic"])
-    model.side = 16
+    model.image_size = 16
     fit(model, world, Recipe(steps=4, batch=2, learning_rate=1e-3, ema=0.5), tmp_path)
     loaded = colorlib.load(tmp_path)
-    assert loaded.side == 16
+    assert loaded.image_size == 16
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
     gray = rgb_to_gray(world.batch([0]).rgb)
     assert torch.equal(loaded.colorize(gray), model.colorize(gray))
@@ -436,9 +437,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypat
 
 
 def test_every_recipe_builds_its_model():
-    for name, recipe_names in recipes.names().items():
-        for recipe_name in recipe_names:
-            settings = recipes.get(name, recipe_name).settings
+    for name, kind in MODELS.items():
+        for recipe in kind.recipes.values():
+            settings = recipe.settings
             wide = settings.get("width", 64) == 64 and name in ("cic", "gan", "masked")
             if settings.get("pretrained") or wide:
                 continue  # a download; tens of millions of numbers

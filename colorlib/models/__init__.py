@@ -1,36 +1,33 @@
-"""The published systems, one file each."""
+"""The published systems, one file each; one with a ``command`` is found here and by the command line."""
 
-from colorlib.models.base import Colorizer
-from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet
-from colorlib.models.cic import CIC
-from colorlib.models.condition import ConditionNetwork
-from colorlib.models.gan import ColorGAN
-from colorlib.models.losses import (
+import importlib
+import pkgutil
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
+
+from colorlib.models.base import MODELS, Colorizer  # noqa: E402
+from colorlib.models.blocks import ImageDiscriminator, PatchDiscriminator, ResNetGenerator, UNet  # noqa: E402
+from colorlib.models.condition import ConditionNetwork  # noqa: E402
+from colorlib.models.losses import (  # noqa: E402
     discriminator_accuracy,
     discriminator_loss,
     generator_loss,
     sparse_cross_entropy,
 )
-from colorlib.models.masked import MaskedGAN
-from colorlib.models.patch import PatchMLP
-from colorlib.models.pixcolor import PixColor, Refinement
-from colorlib.models.pixelcnn import PixelCNN
-from colorlib.models.regression import ResNetRegressor
+from colorlib.models.pixcolor import Refinement  # noqa: E402
+from colorlib.models.pixelcnn import PixelCNN  # noqa: E402
 
-__all__ = [
-    "CIC",
-    "ColorGAN",
+globals().update({kind.__name__: kind for kind in MODELS.values()})
+__all__ = [  # noqa: PLE0604
+    *(kind.__name__ for kind in MODELS.values()),
     "Colorizer",
     "ConditionNetwork",
     "ImageDiscriminator",
-    "MaskedGAN",
     "PatchDiscriminator",
-    "PatchMLP",
-    "PixColor",
     "PixelCNN",
     "Refinement",
     "ResNetGenerator",
-    "ResNetRegressor",
     "UNet",
     "discriminator_accuracy",
     "discriminator_loss",

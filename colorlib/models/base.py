@@ -1,6 +1,14 @@
-"""What every colorizer has in common: gray in, chroma from the model, the input's own lightness out."""
+"""What every colorizer has in common: gray in, chroma from the model, the input's own lightness out.
+
+The checks of arguments raise TypeError for another type and ValueError for another shape, range or word.
+"""
+
+from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -8,22 +16,41 @@ from torch.nn import functional as F
 
 from colorlib._check import came, finite, image, inside, seen, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
+from colorlib.training import Batch, Recipe
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
 # it needs some twenty numbers a pixel, and a photograph may have fifty million pixels.
 PIXELS_AT_ONCE = 2**20
+AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
+MODELS: dict[str, type[Colorizer]] = {}  # by their names on the command line, in the order of their files
+
+
+class Knob(NamedTuple):
+    """A setting of one coloring, read from the signature of a model's ``chroma``."""
+
+    name: str
+    kind: type  # float, int, bool, str, or Tensor for a picture such as a mask
+    default: Any
+    help: str
 
 
 class Colorizer(nn.Module):
-    """Base class of the models.
+    """Base class of the models: a subclass with a ``command`` is found by the library and its command line.
 
     A model writes two methods: :meth:`loss`, for the trainer, and :meth:`chroma`, the color that it gives to
-    a lightness. :meth:`colorize` does the rest, the same for all. A model of two players, such as a GAN, has
-    ``players()`` in place of a loss, see :class:`colorlib.training.Player`.
+    a lightness; :meth:`colorize` does the rest, the same for all. A model of two players, such as a GAN, has
+    ``players()`` in place of a loss, see :class:`colorlib.training.Player`. Three hooks stand ready for a
+    model that needs them: :meth:`for_data`, :meth:`adapt` and :meth:`rebuild`.
 
     Attributes
     ----------
-    side : int or None
+    command : str
+        Name on the command line, stated by the class.
+    recipes : dict of str to Recipe
+        Settings of training runs by name, stated by the class. ``"quick"``: two CPU cores and the world,
+        about a minute; ``"world"`` and others beginning so: the world, for longer; ``"photographs"``: small
+        photographs, hours of a CPU; ``"full"``: a GPU and photographs; ``"paper"``: as published.
+    image_size : int or None
         Shorter side in pixels of the pictures that the model has learned from. What it knows is how things
         look at that size, so :meth:`colorize` shows it larger pictures reduced to it. None: their own size.
     draws : bool
@@ -32,46 +59,78 @@ class Colorizer(nn.Module):
         Arguments with which the same model can be built again, without its tensors.
     """
 
-    side: int | None = None
+    command: ClassVar[str] = ""
+    recipes: ClassVar[dict[str, Recipe]] = {}
+    image_size: int | None = None
     draws: bool = False
     settings: dict = {}
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Give the training loss of a batch, a scalar.
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        if name := vars(cls).get("command"):
+            other = MODELS.setdefault(name, cls)
+            if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(f"command must be no other model's; {other.__name__} has {name!r}")
+            MODELS[name] = cls
 
-        Parameters
-        ----------
-        batch : dict of Tensor
-            ``"rgb"``, (B, 3, H, W) in [0, 1], and whatever else the model trains on.
+    @classmethod
+    def for_data(cls, colors: Callable[[], Tensor], settings: dict) -> Colorizer:
+        """Build a model to train. ``colors()`` measures the data where that is asked for: ab, (N, 2)."""
+        return cls(**settings)
+
+    def adapt(self, colors: Callable[[], Tensor], settings: dict) -> None:
+        """Fit trained weights to other data before they learn on; see :meth:`for_data`."""
+
+    @classmethod
+    def rebuild(cls, settings: dict, tensors: dict[str, Tensor]) -> Colorizer:
+        """Build the model of a weights file, which may be of an earlier version; its tensors come later."""
+        known = inspect.signature(cls).parameters
+        if unknown := sorted(settings.keys() - known):
+            more = f" and {len(unknown) - 3} more" * (len(unknown) > 3)
+            raise ValueError(
+                f"{cls.__name__} has no settings {', '.join(unknown[:3])}{more}; a newer version may have "
+                "them"
+            )
+        # No download: the file's tensors take the place of such weights.
+        return cls(**settings, **({"pretrained": False} if "pretrained" in known.keys() - settings else {}))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Give the training loss of a batch: a scalar, or a pair of it and a dict of scalars to be noted.
+
+        ``batch["rgb"]`` is (B, 3, H, W) in [0, 1]; beside it lies whatever else the data has.
         """
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def chroma(self, lightness: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        """Give the ab of a lightness; called by :meth:`colorize` without gradient and in evaluation mode.
+        """Give the ab of a lightness, (samples, B, 2, H, W), for L in [0, 100], (B, 1, H, W).
 
-        A model adds its knobs as keyword-only arguments with defaults: ``def chroma(self, lightness, samples,
-        generator, *, temperature=1.0)``.
+        :meth:`colorize` calls it without gradient and in evaluation mode. The generator, on the device of
+        ``lightness``, is the only source of chance. Colors outside the sRGB gamut are allowed.
 
-        Parameters
-        ----------
-        lightness : Tensor
-            CIE L in [0, 100], (B, 1, H, W).
-        samples : int
-            How many colorings of each picture.
-        generator : torch.Generator
-            The only source of chance, on the device of ``lightness``.
-
-        Returns
-        -------
-        Tensor
-            CIE ab, (samples, B, 2, H, W); colors outside the sRGB gamut are allowed.
+        A model adds its knobs as keyword-only arguments with defaults, such as ``temperature:
+        Annotated[float, "below 1: likely colors only"] = 1.0``: one that says in words what it does is an
+        option of the command line, too.
         """
         raise NotImplementedError(f"{type(self).__name__} has no chroma")
 
-    def knobs(self) -> list[str]:
+    @classmethod
+    def knobs(cls) -> list[str]:
         """Name the settings that :meth:`colorize` takes for this model, such as ``"temperature"``."""
-        arguments = inspect.signature(self.chroma).parameters.values()
+        arguments = inspect.signature(cls.chroma).parameters.values()
         return [p.name for p in arguments if p.kind is p.KEYWORD_ONLY]
+
+    @classmethod
+    def options(cls) -> list[Knob]:
+        """List the knobs that have a text of help, as options of the command line."""
+        arguments = inspect.signature(cls.chroma).parameters
+        hints = get_type_hints(cls.chroma, include_extras=True)
+        listed = []
+        for name in cls.knobs():
+            if get_origin(hints.get(name)) is Annotated:
+                hint, text, *_ = get_args(hints[name])
+                kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+                listed.append(Knob(name, kinds[0], arguments[name].default, text))
+        return listed
 
     @torch.no_grad()
     def colorize(
@@ -80,7 +139,7 @@ class Colorizer(nn.Module):
         samples: int = 1,
         seed: int | None = None,
         *,
-        side: int | None = None,
+        image_size: int | None = None,
         **knobs,
     ) -> Tensor:
         """Color gray pictures: the model's chroma joined with the pictures' own lightness.
@@ -96,9 +155,9 @@ class Colorizer(nn.Module):
             How many colorings of each picture, at least 1. A model without chance gives equal ones.
         seed : int, optional
             Same seed, same colorings (on the same kind of device); None: new ones each time.
-        side : int, optional
+        image_size : int, optional
             The model sees pictures whose shorter side is longer than this reduced to it, and its chroma is
-            enlarged again; the lightness keeps every detail. None: the model's own ``side``.
+            enlarged again; the lightness keeps every detail. None: the model's own.
         **knobs
             The model's own, listed with its ``chroma``.
 
@@ -107,19 +166,10 @@ class Colorizer(nn.Module):
         Tensor
             RGB in [0, 1], (samples, B, 3, H, W), on the model's device; float32, or float64 where ``gray``
             is.
-
-        Raises
-        ------
-        TypeError
-            For gray that is not a floating-point tensor, ``samples`` or a seed that is no whole number, an
-            unknown knob.
-        ValueError
-            For gray of another shape or outside [0, 1], fewer than one sample, a side below 1, or a seed of
-            more than 64 bits.
         """
         check_gray(gray)
         samples = whole(samples, "samples", 1)
-        side = self.side if side is None else whole(side, "side", 1)
+        size = self.image_size if image_size is None else whole(image_size, "image_size", 1)
         # What a generator takes.
         seed = None if seed is None else whole(seed, "seed", -(2**63), 2**64 - 1)
         known = self.knobs()
@@ -137,15 +187,22 @@ class Colorizer(nn.Module):
             generator.seed()
         else:
             generator.manual_seed(seed)
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            seen = _reduce(lightness, side).to(weight.dtype)
+        with evaluating(self):
+            seen = _reduce(lightness, size).to(weight.dtype)
             ab = self.chroma(seen, samples, generator, **knobs).to(lightness)
-        finally:
-            for module, training in modes:
-                module.training = training
         return _join(lightness, ab)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own: some may be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _lightness(gray: Tensor) -> Tensor:
@@ -155,15 +212,15 @@ def _lightness(gray: Tensor) -> Tensor:
     return torch.cat(strips, dim=2)
 
 
-def _reduce(lightness: Tensor, side: int | None) -> Tensor:
-    """Shrink pictures (B, 1, H, W) whose shorter side is longer than `side` to it; others stay."""
+def _reduce(lightness: Tensor, size: int | None) -> Tensor:
+    """Shrink pictures (B, 1, H, W) whose shorter side is longer than `size` to it; others stay."""
     height, width = lightness.shape[-2:]
-    if side is None or min(height, width) <= side:
+    if size is None or min(height, width) <= size:
         return lightness
-    scale = side / min(height, width)
-    size = [max(1, round(height * scale)), max(1, round(width * scale))]
+    scale = size / min(height, width)
+    low = [max(1, round(height * scale)), max(1, round(width * scale))]
     # With antialiasing each pixel is a mean of those it covers, so that texture doesn't turn into noise.
-    return F.interpolate(lightness, size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(lightness, low, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _join(lightness: Tensor, ab: Tensor) -> Tensor:
@@ -183,13 +240,13 @@ def _join(lightness: Tensor, ab: Tensor) -> Tensor:
 
 
 def check_gray(gray: Tensor) -> None:
-    """Raise TypeError or ValueError unless it is gray pictures, floating point in [0, 1], (B, 1, H, W)."""
+    """Raise unless it is gray pictures, floating point in [0, 1], (B, 1, H, W)."""
     # Rounding may carry a computed gray a little past the ends.
     inside(image(gray, 1, "gray", batch=True), "gray", 0, 1, slack=1e-3)
 
 
 def true_rgb(batch: dict[str, Tensor]) -> Tensor:
-    """Give a training batch's pictures, (B, 3, H, W). Raises TypeError or ValueError where there are none."""
+    """Give a training batch's pictures, (B, 3, H, W)."""
     if not isinstance(batch, dict):
         raise TypeError(f"batch must be a dict of tensors; got {came(batch)}")
     if "rgb" not in batch:
@@ -198,10 +255,7 @@ def true_rgb(batch: dict[str, Tensor]) -> Tensor:
 
 
 def fitting(x: Tensor, network: nn.Module, name: str = "lightness", channels: int = 1) -> Tensor:
-    """Give pictures (B, channels, H, W) in the dtype and on the device of a network's weights.
-
-    Raises TypeError or ValueError for anything else.
-    """
+    """Give pictures (B, channels, H, W) in the dtype and on the device of a network's weights."""
     return image(x, channels, name, batch=True).to(next(network.parameters()))
 
 

@@ -1,14 +1,30 @@
 """Color as a distribution: each pixel's probabilities over the 313 bins of the ab plane."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import image, number, whole
-from colorlib.color import ab_bins, annealed_mean, rebalancing_weights, rgb_to_lab, soft_encode
-from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.color import (
+    ab_bins,
+    annealed_mean,
+    bin_prior,
+    rebalancing_weights,
+    rgb_to_lab,
+    smooth_prior,
+    soft_encode,
+)
+from colorlib.models.base import Colorizer, asked, evaluating, fitting, true_rgb
 from colorlib.models.blocks import Norm
 from colorlib.models.losses import sparse_cross_entropy
+from colorlib.training import Batch
+from colorlib.training.recipes import FULL, PHOTOGRAPHS, QUICK, WORLD, Recipe
 
 CELL = 4  # the network predicts at a quarter of the picture's size: one distribution for 4 x 4 pixels
 COARSEST = 8  # its deepest layers see an eighth of the size
@@ -63,6 +79,34 @@ class CIC(Colorizer):
     adjustment", ICLR 2021, section 4.
     """
 
+    command = "cic"
+    recipes = {
+        "quick": replace(QUICK, settings={"width": 8}),
+        "world": replace(WORLD, steps=3_000, warmup=300, settings={"width": 12}),
+        # With mix=0.5, the paper's, rare colors count about 50 times as much as gray, and a small network
+        # paints them where they don't belong; with 0.9 it is about 7 times.
+        "photographs": replace(PHOTOGRAPHS, settings={"width": 16, "mix": 0.9, "rebalance": 1.3}),
+        "full": replace(
+            FULL, learning_rate=3e-4, betas=(0.9, 0.99), weight_decay=1e-3, settings={"mix": 0.5}
+        ),
+        # Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, and its released training code. The
+        # number of steps is this course's choice, and a cosine stands for the rate that was lowered in steps.
+        "paper": Recipe(
+            steps=450_000,
+            batch=40,
+            learning_rate=3e-5,
+            betas=(0.9, 0.99),
+            weight_decay=1e-3,
+            schedule="cosine",
+            crop=176,
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            settings={"mix": 0.5},
+        ),
+    }
+
     def __init__(
         self,
         prior: Tensor | None = None,
@@ -109,7 +153,19 @@ class CIC(Colorizer):
         return nn.Sequential(*layers, Norm(channels))
 
     @classmethod
-    def small(cls, prior: Tensor | None = None, mix: float = 0.5, neighbors: int = 5) -> "CIC":
+    def for_data(cls, colors: Callable[[], Tensor], settings: dict) -> CIC:
+        """Build a model to train; with ``"mix"`` among the settings it is rebalanced by the data's bins."""
+        model = cls(**settings)
+        model.adapt(colors, settings)
+        return model
+
+    def adapt(self, colors: Callable[[], Tensor], settings: dict) -> None:
+        """Rebalance anew, by the smoothed prior of other data's bins, where the settings have a ``"mix"``."""
+        if "mix" in settings:
+            self.set_prior(smooth_prior(bin_prior(colors())), settings["mix"])
+
+    @classmethod
+    def small(cls, prior: Tensor | None = None, mix: float = 0.5, neighbors: int = 5) -> CIC:
         """Build the quick version: an eighth of the paper's width, half a million parameters."""
         return cls(prior, mix, neighbors, width=8)
 
@@ -176,7 +232,7 @@ class CIC(Colorizer):
         )
         return soft_encode(lab[:, 1:, rows[:, None], columns], self.neighbors, self.sigma)
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Give the cross entropy with soft-encoded colors, in nats, each cell weighted by its nearest bin.
 
         It is the mean over the cells of weight times cross entropy, not divided by the sum of the weights:
@@ -208,12 +264,8 @@ class CIC(Colorizer):
         Tensor
             Probabilities, (B, 313, ceil(H / 4), ceil(W / 4)), summing to 1 over the bins.
         """
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self._rebalanced(lightness, rebalance).softmax(1)
-        finally:
-            self.train(training)
 
     def _rebalanced(self, lightness: Tensor, rebalance: float | None) -> Tensor:
         power = self.rebalance if rebalance is None else _power(rebalance)
@@ -226,34 +278,15 @@ class CIC(Colorizer):
         samples: int,
         generator: torch.Generator,
         *,
-        temperature: float = 0.38,
-        rebalance: float | None = None,
+        temperature: Annotated[float, "1 is muted, toward 0 more vivid."] = 0.38,
+        rebalance: Annotated[float | None, "0 is muted, 1 as trained, 2 vivid."] = None,
     ) -> Tensor:
-        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+        """Give the ab of a lightness, the same in all samples; see :meth:`Colorizer.chroma`.
 
-        Parameters
-        ----------
-        lightness : Tensor
-            CIE L, (B, 1, H, W).
-        samples : int
-            How many colorings; there is no chance here, so they are equal.
-        generator : torch.Generator
-            Not used.
-        temperature : float
-            Of the annealed mean, from 0, the most probable bin, over 0.38, the paper's, to 1, the mean.
-        rebalance : float, optional
-            From 0, honest and muted, over 1, as trained, to more vivid; see :class:`CIC`. None: the model's
-            own. A model that was trained without rebalancing doesn't change.
-
-        Returns
-        -------
-        Tensor
-            CIE ab, (samples, B, 2, H, W).
-
-        Raises
-        ------
-        ValueError
-            For a negative temperature or rebalancing.
+        The temperature, 0 or more, is that of the annealed mean: from 0, the most probable bin, over 0.38,
+        the paper's, to 1, the mean. ``rebalance`` goes from 0, honest and muted, over 1, as trained, to more
+        vivid, see :class:`CIC`; None: the model's own. A model that was trained without rebalancing doesn't
+        change.
         """
         lightness, samples = asked(self, lightness, samples, generator)
         height, width = lightness.shape[-2:]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import choice, flag, image, number, wholes
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.base import AB_SCALE, Colorizer, asked, fitting, true_rgb
 from colorlib.models.blocks import (
     ImageDiscriminator,
     PatchDiscriminator,
@@ -18,10 +21,21 @@ from colorlib.models.blocks import (
     start_normal,
 )
 from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
+from colorlib.training import Batch, Player
+from colorlib.training.recipes import FULL, QUICK, Recipe
 
-AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
 GENERATORS = ("unet", "resnet")
 DISCRIMINATORS = ("patch", "image")
+
+
+# For two players: Adam with little momentum, as in pix2pix, for the other player moves the goal each step.
+_ADAM = {"optimizer": "adam", "betas": (0.5, 0.999), "weight_decay": 0.0, "clip": None}
+QUICK_GAN = replace(QUICK, **_ADAM)
+FULL_GAN = replace(FULL, **_ADAM, batch=32, learning_rate=2e-4, size=286, crop=256)
+# Small, so that a series of trained ones can come with the library: the chapter on GANs holds them side by
+# side. No moving average: two players may circle, and an average would hide it.
+_SMALL = {"generator": "resnet", "width": 10, "blocks": 4, "layers": 1, "l1": 10.0, "dropout": 0.0}
+_SERIES = replace(QUICK_GAN, steps=2_000, warmup=200, checkpoint_every=500, settings=_SMALL)
 
 
 class ColorGAN(Colorizer):
@@ -67,12 +81,6 @@ class ColorGAN(Colorizer):
     dropout : float
         Share of the values that the generator drops, in [0, 1).
 
-    Attributes
-    ----------
-    figures : dict of str to Tensor
-        What the last call of a loss noted, for the metrics: ``"accuracy"``, the discriminator's; or
-        ``"adversarial"`` and ``"l1"``, the two parts of the generator's loss before they are weighted.
-
     Raises
     ------
     TypeError, ValueError
@@ -83,6 +91,35 @@ class ColorGAN(Colorizer):
     Sources: Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR
     2017, sections 3 and 6.1; Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017.
     """
+
+    command = "gan"
+    recipes = {
+        "quick": replace(QUICK_GAN, settings={"width": 16, "depth": 5, "layers": 1}),
+        "world": _SERIES,
+        # The same, but for one thing: the weight of the absolute error, the seed, or dropout. With "l1-only"
+        # the adversary is still there, and so weak that it decides nothing.
+        "world-l1-0": replace(_SERIES, settings={**_SMALL, "l1": 0.0}),
+        "world-l1-1": replace(_SERIES, settings={**_SMALL, "l1": 1.0}),
+        "world-l1-100": replace(_SERIES, settings={**_SMALL, "l1": 100.0}),
+        "world-l1-only": replace(_SERIES, settings={**_SMALL, "l1": 10_000.0}),
+        "world-seed-1": replace(_SERIES, seed=1),
+        "world-seed-2": replace(_SERIES, seed=2),
+        "world-dropout": replace(_SERIES, settings={**_SMALL, "dropout": 0.5}),
+        "full": FULL_GAN,
+        # Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017. Size,
+        # batch and steps, as many pictures as six epochs of ImageNet, are this course's choice.
+        "paper": Recipe(
+            steps=1_800_000,
+            batch=4,
+            learning_rate=2e-4,
+            betas=(0.5, 0.999),
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            settings={"generator": "unet", "discriminator": "patch", "adversarial": "vanilla", "l1": 100.0},
+        ),
+    }
 
     def __init__(
         self,
@@ -118,7 +155,6 @@ class ColorGAN(Colorizer):
         kind = PatchDiscriminator if discriminator == "patch" else ImageDiscriminator
         self.discriminator = kind(3, width, layers)
         start_normal(self)
-        self.figures: dict[str, Tensor] = {}
 
     @classmethod
     def small(cls, **settings) -> ColorGAN:
@@ -130,15 +166,14 @@ class ColorGAN(Colorizer):
 
     # Training.
 
-    def players(self) -> dict[str, tuple]:
+    def players(self) -> dict[str, Player]:
         """Give the two who learn in turn, the discriminator first; see :class:`colorlib.training.Player`."""
-        # The trainer takes plain tuples; its room may use this one, and not the other way.
         return {
-            "discriminator": (list(self.discriminator.parameters()), self.discriminator_loss),
-            "generator": (list(self.generator.parameters()), self.generator_loss),
+            "discriminator": Player([*self.discriminator.parameters()], self.discriminator_loss),
+            "generator": Player([*self.generator.parameters()], self.generator_loss),
         }
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Refuse: there are two losses, :meth:`discriminator_loss` and :meth:`generator_loss`.
 
         Each is minimized over its own player's weights; their sum over all of them means nothing.
@@ -147,39 +182,30 @@ class ColorGAN(Colorizer):
             f"{type(self).__name__} has two losses, discriminator_loss and generator_loss; see players()"
         )
 
-    def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.
+    def discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`, and its accuracy.
 
         The generator gets no gradient from it.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
         lightness, ab = scaled(true_rgb(batch))
         with torch.no_grad():
             painted = self.generator(lightness)
         real = self.discriminator(torch.cat([lightness, ab], 1))
         fake = self.discriminator(torch.cat([lightness, painted.to(ab)], 1))
-        self.figures.update(accuracy=discriminator_accuracy(real, fake, self.adversarial))
-        return discriminator_loss(real, fake, self.adversarial)
+        accuracy = discriminator_accuracy(real, fake, self.adversarial)
+        return discriminator_loss(real, fake, self.adversarial), {"accuracy": accuracy}
 
-    def generator_loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the adversarial loss plus ``l1`` times the mean absolute error of a and b, divided by 110.
 
-        Parameters
-        ----------
-        batch : dict of Tensor
-            ``"rgb"``, (B, 3, H, W) in [0, 1].
+        Beside it come these two, ``"adversarial"`` and ``"l1"``, before they are weighted.
         """
         lightness, ab = scaled(true_rgb(batch))
         painted = self.generator(lightness).to(ab)
         fake = self.discriminator(torch.cat([lightness, painted], 1))
         adversarial = generator_loss(fake, self.adversarial)
         l1 = F.l1_loss(painted, ab)
-        self.figures.update(adversarial=adversarial.detach(), l1=l1.detach())
-        return adversarial + self.l1 * l1
+        return adversarial + self.l1 * l1, {"adversarial": adversarial, "l1": l1}
 
     # Use.
 
@@ -203,30 +229,17 @@ class ColorGAN(Colorizer):
         return self.discriminator(torch.cat(scaled(rgb), 1))
 
     def chroma(
-        self, lightness: Tensor, samples: int, generator: torch.Generator, *, dropout: bool = False
+        self,
+        lightness: Tensor,
+        samples: int,
+        generator: torch.Generator,
+        *,
+        dropout: Annotated[bool, "Leave dropout on, as in pix2pix: samples then differ a little."] = False,
     ) -> Tensor:
         """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
 
-        Parameters
-        ----------
-        lightness : Tensor
-            CIE L, (B, 1, H, W).
-        samples : int
-            How many colorings; without dropout they are equal.
-        generator : torch.Generator
-            The source of chance, for dropout.
-        dropout : bool
-            Whether dropout stays on, as in pix2pix: the only chance that there is.
-
-        Returns
-        -------
-        Tensor
-            CIE ab, (samples, B, 2, H, W).
-
-        Raises
-        ------
-        ValueError
-            For dropout of a model that has none.
+        With ``dropout`` that stays on, as in pix2pix; it is the only chance that there is, and a model built
+        without any refuses.
         """
         lightness, samples = asked(self, lightness, samples, generator)
         if not flag(dropout, "dropout"):

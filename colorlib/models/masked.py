@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,13 +12,21 @@ from torch.nn import functional as F
 
 from colorlib._check import MOST, choice, floating, inside, integers, number, wholes
 from colorlib.data.masks import check_kinds, draw
-from colorlib.models.base import Colorizer, asked, check_gray, fitting, true_rgb
+from colorlib.models.base import AB_SCALE, Colorizer, asked, check_gray, fitting, true_rgb
 from colorlib.models.blocks import ImageDiscriminator, UNet, doubled, start_normal
-from colorlib.models.gan import AB_SCALE, scaled
+from colorlib.models.gan import FULL_GAN, QUICK_GAN, scaled
 from colorlib.models.losses import ADVERSARIAL, discriminator_accuracy, discriminator_loss, generator_loss
+from colorlib.training import Batch, Player
+from colorlib.training.recipes import Recipe
 
 MASK_LOSSES = ("l2", "huber")
 TRUTHS = ("masked", "colored")
+
+
+_ALL = ["full", "ten", "stripes", "grids", "rectangles", "strokes", "noise", "segments"]
+# The chapter on masks trains the same small network by one of these, and changes the masks and what is true.
+_FLOWERS = {"mask_weight": 100.0, "width": 10, "layers": 3}
+_ON_FLOWERS = replace(QUICK_GAN, steps=2_000, warmup=200, ema=0.999, checkpoint_every=500)
 
 
 class MaskedGAN(Colorizer):
@@ -66,13 +76,6 @@ class MaskedGAN(Colorizer):
     layers : int
         Layers of stride 2 of the discriminator.
 
-    Attributes
-    ----------
-    figures : dict of str to Tensor
-        What the last call of a loss noted, for the metrics: ``"accuracy"``, the discriminator's; or
-        ``"adversarial"``, ``"mask"`` and ``"l1"``, the parts of the generator's loss before they are
-        weighted.
-
     Raises
     ------
     TypeError, ValueError
@@ -84,6 +87,63 @@ class MaskedGAN(Colorizer):
     MICCAI 2015; for the Huber loss, Huber, "Robust Estimation of a Location Parameter", Annals of
     Mathematical Statistics 35, 1964.
     """
+
+    command = "masked"
+    recipes = {
+        # The mask that colors all is among them, so that the trained model can be used without a mask.
+        "quick": replace(QUICK_GAN, settings={"masks": ["ten", "full"], "width": 16, "layers": 3}),
+        "world": replace(
+            QUICK_GAN,
+            steps=6_000,
+            warmup=600,
+            ema=0.999,
+            checkpoint_every=500,
+            size=64,
+            settings={
+                "masks": _ALL,
+                "width": 16,
+                "layers": 4,
+            },
+        ),
+        # Flower beds, with one fixed mask and with ten, the discriminator's true pictures colored inside the
+        # mask only or everywhere.
+        "flowers-half": replace(_ON_FLOWERS, settings={**_FLOWERS, "masks": ["left half"]}),
+        "flowers-ten": replace(_ON_FLOWERS, settings={**_FLOWERS, "masks": ["ten"]}),
+        "flowers-half-colored": replace(
+            _ON_FLOWERS, settings={**_FLOWERS, "masks": ["left half"], "truth": "colored"}
+        ),
+        "flowers-ten-colored": replace(
+            _ON_FLOWERS, settings={**_FLOWERS, "masks": ["ten"], "truth": "colored"}
+        ),
+        # And with masks of every kind, drawn at random.
+        "flowers-mixed": replace(
+            _ON_FLOWERS,
+            steps=6_000,
+            warmup=600,
+            settings={
+                **_FLOWERS,
+                "masks": _ALL,
+            },
+        ),
+        # Photographs come without labels, so there are no masks of segments.
+        "full": replace(
+            FULL_GAN,
+            settings={"masks": _ALL[:-1]},
+        ),
+        # A course project at IMPA, 2018: 80 epochs of 1360 photographs of flowers, each with all ten masks.
+        # Here each picture's mask is drawn, so that it meets the ten equally often on average. All the rest
+        # is this course's choice.
+        "paper": Recipe(
+            steps=80 * 1_360 * 10 // 16,
+            batch=16,
+            learning_rate=2e-4,
+            betas=(0.5, 0.999),
+            checkpoint_every=1_000,
+            log_every=50,
+            size=224,
+            settings={"masks": ["ten"]},
+        ),
+    }
 
     def __init__(
         self,
@@ -124,7 +184,6 @@ class MaskedGAN(Colorizer):
         self.generator = UNet(2, 2, doubled(width, 5), middle=True)
         self.discriminator = ImageDiscriminator(4, width, layers)
         start_normal(self)
-        self.figures: dict[str, Tensor] = {}
 
     @classmethod
     def small(cls, **settings) -> MaskedGAN:
@@ -137,20 +196,20 @@ class MaskedGAN(Colorizer):
 
     # Training.
 
-    def players(self) -> dict[str, tuple]:
+    def players(self) -> dict[str, Player]:
         """Give the two who learn in turn, the discriminator first; see :class:`colorlib.training.Player`."""
         return {
-            "discriminator": (list(self.discriminator.parameters()), self.discriminator_loss),
-            "generator": (list(self.generator.parameters()), self.generator_loss),
+            "discriminator": Player([*self.discriminator.parameters()], self.discriminator_loss),
+            "generator": Player([*self.generator.parameters()], self.generator_loss),
         }
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Refuse: there are two losses, :meth:`discriminator_loss` and :meth:`generator_loss`."""
         raise NotImplementedError(
             f"{type(self).__name__} has two losses, discriminator_loss and generator_loss; see players()"
         )
 
-    def batch_masks(self, batch: dict[str, Tensor]) -> Tensor:
+    def batch_masks(self, batch: Batch) -> Tensor:
         """Give the masks of a training batch: its own, or those that the pictures' seeds draw.
 
         Parameters
@@ -180,37 +239,28 @@ class MaskedGAN(Colorizer):
             labels = integers(batch["material"], "material", str((len(rgb), *size)))
         return draw(seeds, tuple(size), self.masks, labels).to(rgb)
 
-    def discriminator_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`.
-
-        Parameters
-        ----------
-        batch : dict of Tensor
-            See :meth:`batch_masks`.
-        """
+    def discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give what the discriminator's mistakes cost, see :func:`discriminator_loss`, and its accuracy."""
         lightness, mask, wanted, true = self._prepare(batch)
         with torch.no_grad():
             painted = self.generator(torch.cat([lightness, mask], 1)).to(wanted)
         real = self.discriminator(torch.cat([lightness, true, mask], 1))
         fake = self.discriminator(torch.cat([lightness, painted, mask], 1))
-        self.figures.update(accuracy=discriminator_accuracy(real, fake, self.adversarial))
-        return discriminator_loss(real, fake, self.adversarial)
+        accuracy = discriminator_accuracy(real, fake, self.adversarial)
+        return discriminator_loss(real, fake, self.adversarial), {"accuracy": accuracy}
 
-    def generator_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Give the adversarial loss plus the weighted mask loss, and the weighted absolute error.
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the adversarial loss plus the weighted mask loss and the weighted absolute error.
 
-        Parameters
-        ----------
-        batch : dict of Tensor
-            See :meth:`batch_masks`.
+        Beside it come these three, ``"adversarial"``, ``"mask"`` and ``"l1"``, before they are weighted.
         """
         lightness, mask, wanted, true = self._prepare(batch)
         painted = self.generator(torch.cat([lightness, mask], 1)).to(wanted)
         fake = self.discriminator(torch.cat([lightness, painted, mask], 1))
         adversarial = generator_loss(fake, self.adversarial)
         masked, l1 = self.mask_cost(painted, wanted), F.l1_loss(painted, true)
-        self.figures.update(adversarial=adversarial.detach(), mask=masked.detach(), l1=l1.detach())
-        return adversarial + self.mask_weight * masked + self.l1 * l1
+        loss = adversarial + self.mask_weight * masked + self.l1 * l1
+        return loss, {"adversarial": adversarial, "mask": masked, "l1": l1}
 
     def mask_cost(self, painted: Tensor, wanted: Tensor) -> Tensor:
         """Give the mask loss before it is weighted.
@@ -229,7 +279,7 @@ class MaskedGAN(Colorizer):
             each = (painted - wanted).square()
         return each.sum(1).mean()
 
-    def _prepare(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lightness, mask, the ab wanted, and the ab that the discriminator is shown as true."""
         lightness, ab = scaled(true_rgb(batch))
         mask = self.batch_masks(batch)
@@ -249,7 +299,7 @@ class MaskedGAN(Colorizer):
         samples: int = 1,
         seed: int | None = None,
         *,
-        side: int | None = None,
+        image_size: int | None = None,
         mask: Tensor | None = None,
         **knobs,
     ) -> Tensor:
@@ -263,47 +313,29 @@ class MaskedGAN(Colorizer):
             Gray pictures in [0, 1], (B, 1, H, W).
         samples : int
             How many colorings; there is no chance here, so they are equal.
-        seed, side
+        seed, image_size
             See :meth:`Colorizer.colorize`.
         mask : Tensor, optional
             1 where color is wanted, 0 where not, (B, 1, H, W) or (1, 1, H, W): floating point in [0, 1], or
             bool. It is reduced with the picture where the model sees that reduced. None: color everywhere.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For a mask of another kind, shape or range, besides the errors of :meth:`Colorizer.colorize`.
         """
         check_gray(gray)
         if mask is not None:
             mask = _fitting(mask, gray)
-        return super().colorize(gray, samples, seed, side=side, mask=mask, **knobs)
+        return super().colorize(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
 
     def chroma(
-        self, lightness: Tensor, samples: int, generator: torch.Generator, *, mask: Tensor | None = None
+        self,
+        lightness: Tensor,
+        samples: int,
+        generator: torch.Generator,
+        *,
+        mask: Annotated[Tensor | None, "A picture of the same size, white where color is wanted."] = None,
     ) -> Tensor:
-        """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
+        """Give the ab of a lightness, the same in all samples; see :meth:`Colorizer.chroma`.
 
-        Parameters
-        ----------
-        lightness : Tensor
-            CIE L, (B, 1, H, W).
-        samples : int
-            How many colorings; they are equal.
-        generator : torch.Generator
-            Not used.
-        mask : Tensor, optional
-            (B, 1, h, w) in [0, 1]; one of another size than the lightness is brought to it. None: all ones.
-
-        Returns
-        -------
-        Tensor
-            CIE ab, (samples, B, 2, H, W).
-
-        Raises
-        ------
-        ValueError
-            For a mask of another shape.
+        The mask is (B, 1, h, w) in [0, 1]; one of another size than the lightness is brought to it. None: all
+        ones.
         """
         lightness, samples = asked(self, lightness, samples, generator)
         mask = torch.ones_like(lightness) if mask is None else _checked(mask, lightness)

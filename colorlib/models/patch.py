@@ -1,13 +1,21 @@
 """A color from a small patch of gray: which neuron of a color map does the patch's center belong to?"""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import choice, finite, floating, image, seen, wholes
-from colorlib.classic import nearest
+from colorlib._check import choice, finite, floating, image, seen, whole, wholes
+from colorlib.classic import SOM, nearest
 from colorlib.color import rgb_to_lab
 from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.training import Batch
+from colorlib.training.recipes import FULL, Recipe
 
 # A large photograph is colored in strips of rows: the hidden layer holds at most so many values, 128 MiB.
 VALUES_AT_ONCE = 2**25
@@ -28,7 +36,7 @@ class PatchMLP(Colorizer):
         Chroma of the classes, CIE ab, (K, 2), finite; kept as a buffer, so a saved model carries its colors.
     patch : int
         Side of the patch in pixels, odd.
-    hidden : int
+    hidden_size : int
         Size of the hidden layer.
 
     Raises
@@ -42,25 +50,57 @@ class PatchMLP(Colorizer):
     2017, where the hidden layer goes up to 100.
     """
 
-    def __init__(self, neurons: Tensor, patch: int = 9, hidden: int = 100):
+    command = "patch"
+    recipes = {
+        "quick": Recipe(
+            steps=300,
+            batch=16,
+            learning_rate=3e-3,
+            schedule="cosine",
+            warmup=20,
+            checkpoint_every=100,
+            settings={"patch": 7, "hidden_size": 32, "neurons": 9},
+        ),
+        "full": replace(
+            FULL, steps=20_000, batch=32, crop=128, settings={"patch": 9, "hidden_size": 100, "neurons": 9}
+        ),
+    }
+
+    def __init__(self, neurons: Tensor, patch: int = 9, hidden_size: int = 100):
         super().__init__()
         finite(floating(neurons, "neurons", "(K, 2)", empty=False), "neurons")
-        patch, hidden = wholes(patch=patch, hidden=hidden)
+        patch, hidden_size = wholes(patch=patch, hidden_size=hidden_size)
         if patch % 2 == 0:
             raise ValueError(f"patch must be odd, so that it has a center pixel; got {patch}")
         self.patch = patch
-        self.settings = {"patch": patch, "hidden": hidden}
+        self.settings = {"patch": patch, "hidden_size": hidden_size}
         self.register_buffer("neurons", neurons.detach().float().clone())
         self.layers = nn.Sequential(
-            nn.Conv2d(1, hidden, patch),  # every patch to the hidden layer
+            nn.Conv2d(1, hidden_size, patch),  # every patch to the hidden layer
             nn.ReLU(),
-            nn.Conv2d(hidden, len(neurons), 1),  # hidden layer to one score a neuron
+            nn.Conv2d(hidden_size, len(neurons), 1),  # hidden layer to one score a neuron
         )
 
     @classmethod
-    def small(cls, neurons: Tensor) -> "PatchMLP":
+    def for_data(cls, colors: Callable[[], Tensor], settings: dict) -> PatchMLP:
+        """Build a model whose classes are ``settings["neurons"]`` neurons of a map of the data's colors."""
+        settings, ab = dict(settings), colors()
+        count = whole(settings.pop("neurons", 9), "neurons", 1)
+        rows = max(r for r in range(1, count + 1) if r * r <= count and count % r == 0)
+        ab = ab[torch.randperm(len(ab))[:20_000]]
+        return cls(SOM(rows, count // rows).fit(ab, seed=torch.initial_seed()).neurons, **settings)
+
+    @classmethod
+    def rebuild(cls, settings: dict, tensors: dict[str, Tensor]) -> PatchMLP:
+        """Build the model of a weights file: its classes are among the tensors."""
+        old = {"hidden": "hidden_size"}  # names that earlier versions wrote
+        settings = {old.get(name, name): value for name, value in settings.items()}
+        return super().rebuild({**settings, "neurons": tensors["neurons"]}, tensors)
+
+    @classmethod
+    def small(cls, neurons: Tensor) -> PatchMLP:
         """Build the quick version: patches of 7 x 7, 32 hidden units."""
-        return cls(neurons, patch=7, hidden=32)
+        return cls(neurons, patch=7, hidden_size=32)
 
     def logits(self, lightness: Tensor) -> Tensor:
         """Score every neuron at every pixel: CIE L (B, 1, H, W) to logits (B, K, H, W)."""
@@ -73,7 +113,7 @@ class PatchMLP(Colorizer):
             finite(ab, "rgb")
         return nearest(ab.reshape(-1, 2).to(self.neurons), self.neurons).reshape(ab.shape[:-1])
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Give the cross entropy of the classes, in nats, the mean over all pixels of the batch.
 
         Parameters
@@ -84,38 +124,24 @@ class PatchMLP(Colorizer):
         return F.cross_entropy(*self._logits_and_labels(batch))
 
     @torch.no_grad()
-    def accuracy(self, batch: dict[str, Tensor]) -> float:
+    def accuracy(self, batch: Batch) -> float:
         """Share of the pixels of ``batch["rgb"]`` whose most probable class is their own, from 0 to 1."""
         logits, labels = self._logits_and_labels(batch)
         return (logits.argmax(1) == labels).float().mean().item()
 
     def chroma(
-        self, lightness: Tensor, samples: int, generator: torch.Generator, *, how: str = "mode"
+        self,
+        lightness: Tensor,
+        samples: int,
+        generator: torch.Generator,
+        *,
+        how: Annotated[str, "What a pixel takes: 'mode', its likeliest color, 'mean' or 'sample'."] = "mode",
     ) -> Tensor:
         """Give the ab of a lightness; see :meth:`Colorizer.chroma`.
 
-        Parameters
-        ----------
-        lightness : Tensor
-            CIE L, (B, 1, H, W).
-        samples : int
-            How many colorings; they differ only with ``how="sample"``.
-        generator : torch.Generator
-            Source of chance for ``how="sample"``.
-        how : str
-            ``"mode"``: each pixel takes its most probable neuron; ``"mean"``: the mean of the neurons,
-            weighted with their probabilities; ``"sample"``: each pixel draws a neuron by itself. Pixels do
-            not know of each other's draw, so a surface of two possible colors comes out speckled.
-
-        Returns
-        -------
-        Tensor
-            CIE ab, (samples, B, 2, H, W).
-
-        Raises
-        ------
-        ValueError
-            For another ``how``.
+        With ``how="mode"`` each pixel takes its most probable neuron; with ``"mean"`` the mean of the
+        neurons, weighted with their probabilities; with ``"sample"`` it draws one by itself. Pixels do not
+        know of each other's draw, so a surface of two possible colors comes out speckled.
         """
         choice(how, "how", ("mode", "mean", "sample"))
         lightness, samples = asked(self, lightness, samples, generator)
@@ -141,6 +167,6 @@ class PatchMLP(Colorizer):
         """Scale L to [-1, 1], and repeat edge pixels so that every pixel is the center of a whole patch."""
         return F.pad(fitting(lightness, self) / 50 - 1, (self.patch // 2,) * 4, mode="replicate")
 
-    def _logits_and_labels(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _logits_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
         rgb = true_rgb(batch)
         return self.logits(rgb_to_lab(rgb)[:, :1]), self.labels(rgb)

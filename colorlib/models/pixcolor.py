@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,34 @@ from colorlib.models.condition import CELLS, ConditionNetwork, cell_values, pad
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.teacher import LawTeacher
 from colorlib.sampling import sample
+from colorlib.training import Batch, Player
+from colorlib.training.recipes import FULL, QUICK, Recipe
+
+_SMALL = {
+    "backbone": "small",
+    "reduction": 4,
+    "width": 32,
+    "blocks": 4,
+    "kernel": 3,
+    "hidden": 128,
+    "refinement": 8,
+    "cells": "pixel",
+    "first_weights": "even",
+}
+# Everything that the PixelCNN of the world can be told, from the first step: names, chances, each cell's own
+# gray, and what a cell could be by itself.
+_TOLD = {
+    **_SMALL,
+    "kernel": 5,
+    "hidden": 256,
+    "attention": 2,
+    "materials": 23,
+    "law": "landscape",
+    "waves": 32,
+    "marginal": 256,
+    "depth": 12,
+    "fine": 2,
+}
 
 
 class PixColor(Colorizer):
@@ -83,12 +113,6 @@ class PixColor(Colorizer):
     depth, fine : int
         Residual blocks of the small backbone, see :class:`ConditionNetwork`.
 
-    Attributes
-    ----------
-    figures : dict of str to Tensor
-        With ``materials`` or ``marginal``, what the last call of :meth:`pixelcnn_loss` was made of:
-        ``"nats"``, and of ``"segmentation"``, ``"marginal"`` and ``"gate"`` those that it has.
-
     Raises
     ------
     TypeError, ValueError
@@ -103,6 +127,53 @@ class PixColor(Colorizer):
     """
 
     draws = True
+
+    command = "pixcolor"
+    recipes = {
+        "quick": replace(QUICK, size=64, settings=_SMALL),
+        # For a quarter of an hour of a large GPU; on two cores it takes days.
+        "world": replace(
+            QUICK,
+            steps=15_000,
+            warmup=1_000,
+            batch=512,
+            learning_rate=4e-3,
+            ema=0.999,
+            precision="bfloat16",
+            checkpoint_every=1_000,
+            log_every=20,
+            size=64,
+            settings=_TOLD,
+        ),
+        # The published parts alone.
+        "world-plain": replace(
+            QUICK,
+            steps=28_000,
+            warmup=2_000,
+            batch=32,
+            learning_rate=4e-3,
+            ema=0.9995,
+            precision="bfloat16",
+            checkpoint_every=500,
+            size=64,
+            settings=_SMALL,
+        ),
+        "full": replace(FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
+        # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
+        # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
+        "paper": Recipe(
+            steps=360_000,
+            batch=64,
+            learning_rate=3e-4,
+            crop=224,
+            flip=True,
+            checkpoint_every=1_000,
+            log_every=50,
+            size=256,
+            colorful=10.0,
+            settings={"pretrained": True, "unfreeze_at": 100_000},
+        ),
+    }
 
     def __init__(
         self,
@@ -189,7 +260,6 @@ class PixColor(Colorizer):
         )
         self.refinement = Refinement(refinement)
         self.teacher = None if law is None else LawTeacher(law)
-        self.figures: dict[str, Tensor] = {}
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @classmethod
@@ -209,20 +279,19 @@ class PixColor(Colorizer):
 
     # Training.
 
-    def players(self) -> dict[str, tuple]:
+    def players(self) -> dict[str, Player]:
         """Give the two who learn side by side, see :class:`colorlib.training.Player`."""
-        # The trainer takes plain tuples; its room may use this one, and not the other way.
         drawing = [*self.condition.parameters(), *self.pixelcnn.parameters()]
         return {
-            "pixelcnn": (drawing, self.pixelcnn_loss),
-            "refinement": (list(self.refinement.parameters()), self.refinement_loss),
+            "pixelcnn": Player(drawing, self.pixelcnn_loss),
+            "refinement": Player([*self.refinement.parameters()], self.refinement_loss),
         }
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Give the sum of both players' losses; they share no weights, so each keeps its own gradient."""
-        return self.pixelcnn_loss(batch) + self.refinement_loss(batch)
+        return self.pixelcnn_loss(batch)[0] + self.refinement_loss(batch)
 
-    def pixelcnn_loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def pixelcnn_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the mean nats of a value of the small chroma map; knowing nothing costs log(levels).
 
         Where the model learns materials, the mean nats of a cell's material given the condition there are
@@ -266,10 +335,7 @@ class PixColor(Colorizer):
         parts = {name: part.mean() for name, part in parts.items()}
         if self.training:
             self.steps += 1  # a refused batch is no step
-        self.figures.clear()
-        if len(parts) > 1:
-            self.figures.update({name: part.detach() for name, part in parts.items()})
-        return sum(parts.values())
+        return sum(parts.values()), parts if len(parts) > 1 else {}
 
     def _pixels(self, size: tuple[int, int], device) -> tuple[Tensor, Tensor]:
         """Rows (h, 1) and columns (w,) of the pixel in each cell's middle; past an edge, the last ones."""
@@ -280,7 +346,7 @@ class PixColor(Colorizer):
         )
         return down[:, None], right
 
-    def _segmentation_loss(self, condition: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def _segmentation_loss(self, condition: Tensor, batch: Batch) -> Tensor:
         count = self.settings["materials"]
         if "material" not in batch:
             raise ValueError(
@@ -301,7 +367,7 @@ class PixColor(Colorizer):
             )
         return F.cross_entropy(self.condition.names(condition).float(), material)
 
-    def refinement_loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def refinement_loss(self, batch: Batch) -> Tensor:
         """Give the mean squared error of full-size chroma made from the true small map and the gray picture.
 
         Parameters
@@ -378,9 +444,9 @@ class PixColor(Colorizer):
         samples: int,
         generator: torch.Generator,
         *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        refine: bool = True,
+        temperature: Annotated[float, "Below 1 only likely colors are drawn, above 1 bold ones too."] = 1.0,
+        top_p: Annotated[float, "Draw from the likeliest colors, up to this share."] = 1.0,
+        refine: Annotated[bool, "Let the refinement network follow."] = True,
         known: Tensor | None = None,
         mask: Tensor | None = None,
         progress: Callable[[int, int], bool | None] | None = None,

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPException
 
 import torch
@@ -10,11 +11,12 @@ from torch.nn import functional as F
 
 from colorlib._check import flag, floating, whole
 from colorlib.color import rgb_to_lab
-from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.base import AB_SCALE, Colorizer, asked, fitting, true_rgb
 from colorlib.models.blocks import Norm
+from colorlib.training import Batch
+from colorlib.training.recipes import FULL, PHOTOGRAPHS, QUICK, WORLD
 
 COARSEST = 8  # the features are an eighth of the picture's size
-AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the targets are in [-1, 1]
 
 
 class ResNetRegressor(Colorizer):
@@ -54,6 +56,19 @@ class ResNetRegressor(Colorizer):
     trunk; torchvision for its blocks and weights.
     """
 
+    command = "regression"
+    recipes = {
+        "quick": replace(QUICK, settings={"width": 16}),
+        "world": WORLD,
+        # From the weights of "world" on: the network is blurred at borders, and in larger pictures fewer
+        # pixels lie at one.
+        "world-large": replace(
+            WORLD, steps=3_500, warmup=350, batch=4, learning_rate=1e-3, size=192, checkpoint_every=250
+        ),
+        "photographs": replace(PHOTOGRAPHS, steps=2_500, warmup=250, settings={"width": 48}),
+        "full": replace(FULL, settings={"pretrained": True}),
+    }
+
     def __init__(self, pretrained: bool = False, width: int = 64):
         super().__init__()
         width = whole(width, "width", 1)
@@ -90,7 +105,7 @@ class ResNetRegressor(Colorizer):
         features = self.features(lightness)
         return self.decoder(features)[:, :, : lightness.shape[-2], : lightness.shape[-1]]
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Give the mean squared error of a and b, both divided by 110.
 
         Parameters

@@ -49,10 +49,9 @@ def fit(model: nn.Module, data: Data, recipe: Recipe, directory) -> nn.Module:
     ----------
     model : Module
         With ``loss(batch)``, or ``players()`` (see :class:`Player`). It is trained in place. ``batch`` has
-        the data's tensors, ``"rgb"`` among them, and ``"seed"``, (B,) int64 on the CPU: a random number of
-        each picture's own, for a loss that needs chance to be the same under any number of processes.
-        A loss may put figures of its own, scalar tensors such as an accuracy, into a dict ``model.figures``:
-        the metrics have their means.
+        the data's tensors, ``"rgb"`` among them; ``"seed"``, (B,) int64 on the CPU: a random number of
+        each picture's own, for a loss that needs chance to be the same under any number of processes; and
+        ``"step"``, a scalar: the steps done. A loss may be a pair, see :class:`Player`.
     data : Data
         A ``World``, a ``Folder``, or anything with a method ``batch(indices, device)``. Without a length it
         has no end: indices are drawn from 2**32 to 2**62, so scenes with lower ones are held out.

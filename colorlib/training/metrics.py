@@ -20,8 +20,8 @@ def history(directory) -> list[dict]:
 
     Each has ``"step"``, the steps done; ``"loss"``, each player's mean loss since the line before;
     ``"gradient"``, the mean length of each player's gradient before clipping; ``"rate"``, the learning rate;
-    and ``"seconds"``, the time of training, without pauses. Where the model notes figures of its own, such as
-    a discriminator's accuracy, ``"figures"`` has their means since the line before.
+    and ``"seconds"``, the time of training, without pauses. What a loss gave beside itself, its
+    parts or a discriminator's accuracy, is in ``"scalars"``, as means since the line before.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def history(directory) -> list[dict]:
 
 
 def learning_curve(directory):
-    """Draw the losses of a run over its steps, and the figures that its model notes.
+    """Draw the losses of a run over its steps, and what its losses give beside.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def learning_curve(directory):
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a player, then one a figure; it is not shown by itself.
+        One panel a player, then one for each of these; it is not shown by itself.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def learning_curve(directory):
     lines = history(directory)
     shown = [
         (group, name)
-        for group in ("loss", "figures")
+        for group in ("loss", "scalars")
         for name in dict.fromkeys(name for line in lines for name in line.get(group, {}))
     ]
     players = sum(group == "loss" for group, _ in shown)
@@ -147,6 +147,8 @@ def _parsed(content: bytes) -> tuple[list[dict], list[int]]:
     for number, text in enumerate(texts, 1):
         try:
             line = json.loads(text.decode())
+            if isinstance(line, dict) and "figures" in line:  # as earlier versions wrote
+                line["scalars"] = line.pop("figures")
             whole = _is_line(line)
         except (ValueError, OverflowError, RecursionError):
             whole = False
@@ -165,7 +167,7 @@ def _is_line(line) -> bool:
 
     if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] < 2**53:
         return False
-    groups = line.get("loss"), line.get("gradient", {}), line.get("figures", {})
+    groups = line.get("loss"), line.get("gradient", {}), line.get("scalars", {})
     return all(number(line.get(name, 0)) for name in ("rate", "seconds")) and all(
         isinstance(group, dict) and all(value is None or number(value) for value in group.values())
         for group in groups

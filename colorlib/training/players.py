@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from colorlib._check import came, whole
 
 from .recipes import Recipe
+
+Batch: TypeAlias = dict[str, Tensor]  # "rgb", (B, 3, H, W) in [0, 1], and whatever else the data has
 
 
 class Player(NamedTuple):
@@ -25,20 +27,14 @@ class Player(NamedTuple):
                 "generator": Player(self.generator.parameters(), self.generator_loss, every=5),
             }
 
-    Each loss is a function of the batch. In a player's turn the other players' parameters get no gradient.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        No two players share one.
-    loss : callable
-        Batch, a dict of tensors, to a scalar tensor: a mean over the batch's pictures.
-    every : int
-        It moves in each step whose number, counted from 1, this divides.
+    No two players share a parameter; in a player's turn the others' get no gradient. Each loss makes of a
+    batch a scalar tensor, a mean over the batch's pictures, or a pair of it and a dict of scalars such as its
+    parts, whose means the metrics keep. A player moves in each step whose number, counted from 1, ``every``
+    divides.
     """
 
     parameters: Iterable[nn.Parameter]
-    loss: Callable[[dict[str, Tensor]], Tensor]
+    loss: Callable[[Batch], Tensor | tuple[Tensor, dict[str, Tensor]]]
     every: int = 1
 
 
@@ -79,9 +75,22 @@ def optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Opt
     return torch.optim.SGD(parameters, momentum=recipe.betas[0], **common)
 
 
-def check_loss(loss, name: str) -> None:
+def with_parts(loss, name: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """A player's loss, checked, and the scalars that it gave beside."""
+    loss, parts = loss if isinstance(loss, tuple) and len(loss) == 2 else (loss, {})
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise TypeError(f"the loss of the player {name!r} must be a scalar tensor; got {got}")
     if not loss.requires_grad:
         raise ValueError(f"the loss of the player {name!r} doesn't depend on its parameters")
+    if not isinstance(parts, dict):
+        raise TypeError(f"beside the loss of the player {name!r} must be a dict; got {came(parts)}")
+    noted = {}
+    for key, value in parts.items():
+        value = torch.as_tensor(value, dtype=torch.float32, device=loss.device).detach()
+        if value.ndim:
+            raise TypeError(
+                f"{key!r} beside the loss of the player {name!r} must be a scalar; got {tuple(value.shape)}"
+            )
+        noted[key] = value
+    return loss, noted

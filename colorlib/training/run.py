@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from . import checkpoints, players
 from .batches import Data, hashed
 from .checkpoints import Checkpoint, TrainingError
-from .players import Player
+from .players import Batch, Player
 from .recipes import Recipe
 
 # These two say how often something is written, not what is computed: they may change between stop and go.
@@ -45,8 +45,8 @@ class Run:
         self.average = None
         if recipe.ema is not None:
             self.average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        # What happened since the last line of metrics: (step, player, loss, length of the gradient, the
-        # model's figures). The newest are still tensors on the device, since reading one there makes the CPU
+        # What happened since the last line of metrics: (step, player, loss, length of the gradient, what the
+        # loss gave beside). The newest are still tensors on the device, since reading one there makes the CPU
         # wait.
         self.pending: list[tuple[int, str, float | Tensor, float | Tensor, dict]] = []
 
@@ -62,15 +62,17 @@ class Run:
             "recipe": dataclasses.asdict(self.recipe),
             "data": self.data,
             "pictures": self.pictures,
-            "start": getattr(self.model, "start", None),
+            "init_from": getattr(self.model, "init_from", None),
             "settings": getattr(self.model, "settings", {}),
-            "side": getattr(self.model, "side", None),
+            "image_size": getattr(self.model, "image_size", None),
         }
         try:
             # As a checkpoint gives them back: JSON makes lists of tuples.
             return json.loads(json.dumps(facts))
         except (TypeError, ValueError) as error:
-            raise TypeError(f"the model's settings, start and side must fit into JSON: {error}") from error
+            raise TypeError(
+                f"the model's settings, init_from and image_size must fit into JSON: {error}"
+            ) from error
 
     def capture(self) -> Checkpoint:
         """Everything that the next step depends on. Chance and data depend on the step's number alone."""
@@ -118,15 +120,17 @@ class Run:
             )
         if checkpoint.facts["scaler"]:
             self.scaler.load_state_dict(checkpoint.facts["scaler"])
-        # An entry without figures is from a checkpoint that was written before there were any.
+        # An entry without the last is from a checkpoint that was written before there were any.
         self.pending = [(*entry, {})[:5] for entry in checkpoint.facts["pending"]]
         self.step, self.seconds = checkpoint.step, checkpoint.facts["seconds"]
 
     def differences(self, there: dict) -> list[str]:
         """Say in what the facts of a checkpoint are not this run's."""
         here = self.describe()
-        # What earlier versions did not write: how many pictures, who learns what, and the hash of a folder.
+        # What earlier versions did not write, or by another name: how many pictures, who learns what, where
+        # the weights came from, and the hash of a folder.
         there = {"pictures": here["pictures"], "learn": here["learn"], **there}
+        there.setdefault("init_from", there.get("start"))
         if there.get("data") == _HASH.sub(")", here["data"]):
             there["data"] = here["data"]
         was, now = _named(there), _named(here)
@@ -143,7 +147,6 @@ class Run:
     def take_step(self, parts: list[dict[str, Tensor]]) -> None:
         recipe = self.recipe
         rate = recipe.rate(self.step)
-        figures = getattr(self.model, "figures", {})
         for name, player in self.players.items():
             if (self.step + 1) % player.every:
                 continue
@@ -156,15 +159,10 @@ class Run:
                 for place, part in enumerate(parts):
                     place += self.state.process_index * len(parts)
                     torch.manual_seed(hashed(recipe.seed, self.step, "loss", name, place))
-                    figures.clear()
-                    loss = self._loss(player, part)
-                    players.check_loss(loss, name)
+                    loss, parts_of_it = players.with_parts(self._loss(player, part), name)
                     self.scaler.scale(loss / len(parts)).backward()
                     total = total + loss.detach().float() / len(parts)
-                    for key, value in figures.items():
-                        value = torch.as_tensor(value, dtype=torch.float32, device=total.device).detach()
-                        if value.ndim:
-                            raise TypeError(f"figures[{key!r}] must be a scalar; got {tuple(value.shape)}")
+                    for key, value in parts_of_it.items():
                         noted[key] = noted.get(key, 0.0) + value / len(parts)
                 gradients = [p.grad for p in player.parameters if p.grad is not None]
                 # The mean over the processes by hand and not by DistributedDataParallel, which knows one
@@ -180,12 +178,12 @@ class Run:
         self._share_buffers()
         self._update_average()
 
-    def _loss(self, player: Player, part: dict[str, Tensor]) -> Tensor:
+    def _loss(self, player: Player, part: Batch):
         dtype = _DTYPES[self.recipe.precision]
         cast = torch.autocast(self.state.device.type, dtype) if dtype else contextlib.nullcontext()
         try:
             with cast:
-                return player.loss(part)
+                return player.loss({**part, "step": torch.tensor(self.step)})
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -291,16 +289,16 @@ class Run:
                 # JSON has no infinity, which an overflow in float16 gives.
                 line["gradient"][player] = length if math.isfinite(length) else None
         noted = [entry[4] for entry in self.pending]
-        for key in dict.fromkeys(key for figures in noted for key in figures):
-            values = [figures[key] for figures in noted if key in figures]
+        for key in dict.fromkeys(key for scalars in noted for key in scalars):
+            values = [scalars[key] for scalars in noted if key in scalars]
             mean = sum(values) / len(values)
-            line.setdefault("figures", {})[key] = mean if math.isfinite(mean) else None
+            line.setdefault("scalars", {})[key] = mean if math.isfinite(mean) else None
         return line
 
 
 def _named(facts: dict) -> dict:
     """The facts that tell runs apart, one by one, each by what a message calls it."""
-    named = {name: facts.get(name) for name in ("model", "data", "pictures", "start")}
+    named = {name: facts.get(name) for name in ("model", "data", "pictures", "init_from")}
     groups = {"weights": "weights", "learn": "the player of", "settings": "setting", "recipe": "recipe's"}
     for group, word in groups.items():
         inside = facts.get(group)
