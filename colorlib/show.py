@@ -2,6 +2,11 @@
 
 Everything here becomes plain HTML with its pictures inside. So one and the same cell works in JupyterLab, on
 Colab, and on a published page where no kernel runs and no network is needed.
+
+Images are a batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or matplotlib
+figures; a figure is closed, so that the notebook doesn't show it twice. `width` is that of one image at most,
+in CSS pixels. For an image, text, number or count that doesn't fit, each function raises TypeError or
+ValueError.
 """
 
 import base64
@@ -69,7 +74,7 @@ def _as_picture(image) -> Image.Image:
 
 
 def _rasterize(figure) -> Image.Image:
-    """The matplotlib figure as a picture. It is closed, so that the notebook does not show it twice."""
+    """Turn the matplotlib figure into a picture, and close it."""
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
@@ -111,21 +116,9 @@ def _img(image, alt: str, width: int | None = None, extra: str = "") -> str:
 
 
 def figure(fig, alt: str) -> HTMLFigure:
-    """Show a matplotlib figure with a text that says what is to be seen.
+    """Show a matplotlib figure.
 
-    Parameters
-    ----------
-    fig : matplotlib.figure.Figure
-        A matplotlib figure. It is closed, so the notebook does not show it a second time.
-    alt : str
-        What a reader who can't see the figure has to know, in a sentence or two.
-
-    Raises
-    ------
-    TypeError
-        ``fig`` is no matplotlib figure.
-    ValueError
-        ``alt`` is empty.
+    `alt` says in a sentence or two what a reader who can't see it has to know.
     """
     if not hasattr(fig, "savefig") or not hasattr(fig, "get_figwidth"):
         raise TypeError(f"fig must be a matplotlib figure; got {came(fig)}")
@@ -147,22 +140,15 @@ def grid(
 
     Parameters
     ----------
-    images : Tensor or sequence
-        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures.
     titles : sequence of str, optional
-        One short text an image; also what a screen reader says. None needs ``alt``.
+        One short text an image; also what a screen reader says. None needs `alt`.
     columns : int, optional
         Images a row on a wide screen; by default as many as fit. A phone may show fewer.
     alt : str
         What the whole figure shows, for readers who can't see it.
-    width : int
-        Of one image at most, in CSS pixels.
 
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; a wrong number of titles; no
-        image; neither ``titles`` nor ``alt``.
+    >>> grid([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)], titles=["black", "white"])
+    grid of 2 images
     """
     images = listed(images, "images")
     if not images:
@@ -203,52 +189,46 @@ _ON_INPUT = (
 )
 
 
+def _stack(images: list, labels: list[str], title, start, width, alt) -> tuple[str, int, int, str]:
+    """Check what `frames` and `choices` share, and give it with the images' elements, one of them shown."""
+    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
+    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
+    elements = ""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        element = _img(image, f"{alt}: {label}", width, "" if i == start else "display:none;")
+        elements += element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1)
+    return title, start, width, elements
+
+
 def frames(
     images, labels: Sequence, title: str, start: int = 0, width: int = 512, alt: str | None = None
 ) -> HTMLFigure:
-    """Show a slider over ready-made images: alive in a notebook and on a published page alike.
+    """Show a slider over two or more ready-made images: alive in a notebook and on a published page alike.
 
     The slider is the browser's own, so it needs no kernel, no widget library and no network, and the arrow
     keys, Home and End move it.
 
     Parameters
     ----------
-    images : Tensor or sequence
-        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures,
-        N at least 2.
     labels : sequence
-        N texts or numbers, the value that the slider shows at each image.
+        One text or number an image, the value that the slider shows.
     title : str
         What the slider changes, for instance ``"temperature"``.
     start : int
         Index of the image shown first.
-    width : int
-        Of the image at most, in CSS pixels.
-    alt : str
+    alt : str, optional
         What all the images show; a screen reader hears it before the label. None takes the title.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; fewer than two images; a number of
-        labels that differs from the number of images; ``start`` that is no index of an image.
     """
     images, labels = listed(images, "images"), [str(label) for label in listed(labels, "labels")]
     if len(images) < 2:
         raise ValueError(f"images must be at least 2 to slide over; got {len(images)}")
     if len(labels) != len(images):
         raise ValueError(f"labels must be one an image, {len(images)}; got {len(labels)}")
-    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
-    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
-    pictures = []
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        hidden = "" if i == start else "display:none;"
-        element = _img(image, f"{alt}: {label}", width, hidden)
-        pictures.append(element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1))
+    title, start, width, pictures = _stack(images, labels, title, start, width, alt)
     now = html.escape(labels[start])
     markup = (
         f'<figure class="colorlib-frames" style="margin:1em 0;max-width:{width}px">'
-        f"{''.join(pictures)}"
+        f"{pictures}"
         '<label style="display:flex;flex-wrap:wrap;gap:0 0.6em;align-items:center;padding:0.4em 0">'
         f'<span>{html.escape(title)}</span><input type="range" min="0" max="{len(images) - 1}" step="1"'
         # The data attribute asks JupyterLab to leave the arrow keys to the slider.
@@ -281,47 +261,21 @@ def choices(
     The boxes are the browser's own: like the slider of :func:`frames` they need no kernel, no widget library
     and no network, and the keyboard moves them.
 
-    Parameters
-    ----------
-    images : Tensor or sequence
-        2**K images, (N, 3 or 1, H, W) in [0, 1], or PIL images or figures. Image n is shown when exactly
-        those boxes k are ticked whose bit is set in n: image 0 without any, image 1 for the first alone,
-        image 2 for the second alone, image 3 for both, and so on.
-    names : sequence of str
-        The K boxes' texts, 1 to 6 of them, all different.
-    title : str
-        What the boxes choose, for instance ``"in color"``.
-    start : int
-        Index of the image shown first.
-    width : int
-        Of the image at most, in CSS pixels.
-    alt : str
-        What all the images show; a screen reader hears it before the names ticked. None takes the title.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; a number of names that is not 1 to 6, or names that repeat
-        or are empty; another number of images than 2**K; ``start`` that is no index of an image.
+    Parameters ---------- images : Tensor or sequence 2**K images. Image n is shown when exactly those boxes k
+    are ticked whose bit is set in n: image 0 without any, image 1 for the first alone, image 2 for the second
+    alone, image 3 for both, and so on. names : sequence of str The K boxes' texts, 1 to 6 of them, all
+    different. title : str What the boxes choose, for instance ``"in color"``. start, alt As of
+    :func:`frames`; the label is the names ticked.
     """
-    images, names = (
-        listed(images, "images"),
-        [string(name, "each of the names") for name in listed(names, "names")],
-    )
+    images = listed(images, "images")
+    names = [string(name, "each of the names") for name in listed(names, "names")]
     if not 1 <= len(names) <= _MOST_CHOICES or len(set(names)) != len(names):
         raise ValueError(f"names must be 1 to {_MOST_CHOICES} different ones; got {came(names)}")
     if len(images) != 2 ** len(names):
         raise ValueError(f"images must be one for each set of names, {2 ** len(names)}; got {len(images)}")
-    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
-    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
-    pictures, labels = [], []
-    for n, image in enumerate(images):
-        labels.append(", ".join(name for k, name in enumerate(names) if n >> k & 1) or "none")
-        hidden = "" if n == start else "display:none;"
-        element = _img(image, f"{alt}: {labels[n]}", width, hidden)
-        pictures.append(
-            element.replace("<img ", f'<img data-label="{html.escape(labels[n], quote=True)}" ', 1)
-        )
+    ticked = [[name for k, name in enumerate(names) if n >> k & 1] for n in range(len(images))]
+    labels = [", ".join(some) or "none" for some in ticked]
+    title, start, width, pictures = _stack(images, labels, title, start, width, alt)
     boxes = "".join(
         '<label style="display:inline-flex;gap:0.4em;align-items:center;min-height:2em">'
         f'<input type="checkbox"{" checked" if start >> k & 1 else ""} data-lm-suppress-shortcuts="true"'
@@ -329,7 +283,7 @@ def choices(
         for k, name in enumerate(names)
     )
     markup = (
-        f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{"".join(pictures)}'
+        f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{pictures}'
         f'<div role="group" aria-label="{html.escape(title, quote=True)}"'
         ' style="display:flex;flex-wrap:wrap;gap:0 1.2em;align-items:center;padding:0.4em 0">'
         f"<span>{html.escape(title)}:</span>{boxes}</div>"
@@ -352,20 +306,11 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
     Parameters
     ----------
     identifier : str
-        Of the claim in the ledger, for instance ``"S0.3"``.
-    source : str
-        Who claims it.
-    claimed : str
-        The claim in a sentence.
-    ours : str
-        The numbers measured here, as a sentence.
+        Of the claim in the ledger: S, digits, point, digits, for instance ``"S0.3"``.
+    source, claimed, ours : str
+        Who claims it; the claim in a sentence; the numbers measured here, as a sentence.
     held : bool or str
         True, False or ``"in part"``; computed from the numbers, never a constant.
-
-    Raises
-    ------
-    ValueError
-        An identifier that is not S, digits, point, digits; ``held`` of another value.
     """
     from IPython.display import display
 

@@ -1,8 +1,10 @@
 """The self-organizing map: a sheet of neurons that lays itself over the data.
 
-Sources: T. Kohonen, "The self-organizing map", Proceedings of the IEEE 78(9), 1990 (the online rule); T.
-Kohonen, "Essentials of the self-organizing map", Neural Networks 37, 2013 (the batch rule, the start on the
-principal axes).
+Data are samples (N, D), floating point and finite, at least one, on any device; half precision is worked on
+in float32. For other data, or another argument out of its range, each function and method raises TypeError or
+ValueError. Sources: T. Kohonen, "The self-organizing map", Proceedings of the IEEE 78(9), 1990 (the map and
+the online rule); T. Kohonen, "Essentials of the self-organizing map", Neural Networks 37, 2013 (the batch
+rule, the start on the principal axes).
 """
 
 import math
@@ -18,29 +20,14 @@ PAIRS_AT_ONCE = 2**20
 
 
 def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
-    """Find the ``k`` neurons nearest to each sample, the nearest first.
+    """Find the `k` of the neurons (K, D) nearest to each sample: indices (N, k) int64, the nearest first.
 
     Distances are Euclidean and come from one matrix product, in pieces, so a million samples need little
-    memory.
+    memory. A lower index wins a tie for the first place.
 
-    Parameters
-    ----------
-    data : Tensor
-        Samples, (N, D).
-    neurons : Tensor
-        Neurons, (K, D).
-    k : int
-        How many neurons, at most K.
-
-    Returns
-    -------
-    Tensor
-        Indices into ``neurons``, int64, (N, k); a lower index wins a tie for the first place.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For samples or neurons that are no finite floating-point rows of one length, or another ``k``.
+    >>> nearest(torch.tensor([[0.9], [2.2]]), torch.tensor([[0.0], [1.0], [2.0]]), k=2)
+    tensor([[1, 0],
+            [2, 1]])
     """
     data = _check_data(data)
     neurons = _check_data(neurons, "neurons").to(data)
@@ -71,14 +58,10 @@ class SOM:
     learns. A sample pulls its best-matching unit (the neuron nearest to it) and, less, the units beside that
     one on the map. So neurons that are neighbors on the map end up near each other among the data.
 
-    Parameters
-    ----------
-    rows, columns : int
-        Size of the map, each at least 1. Neuron ``row * columns + column`` sits at that row and column.
-    topology : str
-        ``"rectangular"``: a square grid, where a neuron has up to 8 neighbors, the diagonal ones included;
-        ``"hexagonal"``: odd rows are moved by half a step, and a neuron has up to 6 neighbors, all at
-        distance 1.
+    Parameters ---------- rows, columns : int Size of the map, each at least 1. Neuron ``row * columns +
+    column`` sits at that row and column. topology : str ``"rectangular"``: a square grid, where a neuron has
+    up to 8 neighbors, the diagonal ones included; ``"hexagonal"``: odd rows are moved by half a step, and a
+    neuron has up to 6 neighbors, all at distance 1.
 
     Attributes
     ----------
@@ -90,14 +73,9 @@ class SOM:
         The neurons before the first epoch and after each, (epochs + 1, rows * columns, D); None before
         :meth:`fit`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For a size that is not a whole number of at least 1, or an unknown topology.
-
-    Notes
-    -----
-    The source of the map and of its online rule is Kohonen (1990); of the batch rule, Kohonen (2013).
+    >>> line = torch.linspace(0, 1, 101)[:, None]
+    >>> SOM(1, 3).fit(line, epochs=20).neurons.flatten().round(decimals=1)
+    tensor([0.2000, 0.5000, 0.8000])
     """
 
     def __init__(self, rows: int, columns: int, topology: str = "rectangular"):
@@ -127,44 +105,26 @@ class SOM:
     ) -> "SOM":
         """Train the map from a fresh start, and return it.
 
-        Both rules weigh the neuron at distance d (on the map) from the best-matching unit by the Gaussian
-        h = exp(-d^2 / (2 r^2)). The radius r, and the learning rate of the online rule, decay geometrically
-        from their first value to their second one.
+        Both rules weigh the neuron at distance d (on the map) from the best-matching unit by the Gaussian h =
+        exp(-d^2 / (2 r^2)). The radius r, and the learning rate of the online rule, decay geometrically from
+        their first value to their second one.
 
         - ``"batch"``: once an epoch, every neuron moves to the mean of all samples, each weighted by the h
           between the neuron and the sample's best-matching unit. There is no learning rate.
         - ``"online"``: samples come one at a time, in a new order each epoch, and each moves every neuron by
           learning rate * h * (sample - neuron). Radius and rate decay from sample to sample.
 
-        Parameters
-        ----------
-        data : Tensor
-            Samples, floating point, (N, D), finite; on any device. Half precision is worked on in float32.
-        epochs : int
-            Passes over the data, at least 1.
-        rule : str
-            ``"batch"`` or ``"online"``.
-        init : str or Tensor
-            ``"pca"``: a flat grid along the first two principal axes of the data, one standard deviation to
-            each side of the mean, the longer side of the map along the first; ``"sample"``: distinct rows of
-            the data drawn at random; or the neurons to start from, (rows * columns, D).
-        radius : tuple of float, optional
-            First and last radius, in steps of the map. Default: from 1 with ``"pca"``, which starts in order;
-            else from half the longer side of the map (at least 1), wide enough to bring the whole map into
-            order. Down to 0.25, where a direct neighbor weighs 0.0003: neurons settle in the middle of the
-            samples they win, as k-means would have them, while the order found earlier stays. A wider last
-            radius gives a smoother map and a larger quantization error.
-        learning_rate : tuple of float
-            First and last learning rate of the online rule, in (0, 1].
-        seed : int
-            Fixes the drawing of ``"sample"`` and the orders of the online rule, on every device alike.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that are not finite floating-point (N, D) with N >= 1 and D >= 1; for ``"sample"`` with
-            fewer samples than neurons; for ``"pca"`` where the data vary along fewer directions than the map;
-            for any other argument out of its range.
+        Parameters ---------- epochs : int Passes over the data, at least 1. init : str or Tensor ``"pca"``: a
+        flat grid along the first two principal axes of the data, one standard deviation to each side of the
+        mean, the longer side of the map along the first; the data must vary along as many directions as the
+        map. ``"sample"``: distinct rows of the data drawn at random. Or the neurons to start from, (rows *
+        columns, D). radius : tuple of float, optional First and last radius, in steps of the map. Default:
+        from 1 with ``"pca"``, which starts in order; else from half the longer side of the map (at least 1),
+        wide enough to bring the whole map into order. Down to 0.25, where a direct neighbor weighs 0.0003:
+        neurons settle in the middle of the samples they win, as k-means would have them, while the order
+        found earlier stays. A wider last radius gives a smoother map and a larger quantization error.
+        learning_rate : tuple of float First and last learning rate of the online rule, in (0, 1]. seed : int
+        Fixes the drawing of ``"sample"`` and the orders of the online rule, on every device alike.
         """
         data = _check_data(data)
         epochs, seed = whole(epochs, "epochs", 1), whole(seed, "seed", -(2**63), 2**64 - 1)
@@ -228,37 +188,23 @@ class SOM:
         return mean + place @ steps[: place.shape[1]]
 
     def assign(self, data: Tensor) -> Tensor:
-        """Index of each sample's best-matching unit: (N, D) to int64 (N,).
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that are not finite floating-point (N, D) with the D of the neurons, or a map without
-            neurons.
-        """
+        """Give the index of each sample's best-matching unit: (N, D) to int64 (N,)."""
         return self._nearest(data)[:, 0]
 
     def quantize(self, data: Tensor) -> Tensor:
-        """Replace each sample by the vector of its best-matching unit: (N, D) to (N, D).
-
-        Raises as :meth:`assign`.
-        """
+        """Replace each sample by the vector of its best-matching unit: (N, D) to (N, D)."""
         return self.neurons[self.assign(data)]
 
     def quantization_error(self, data: Tensor) -> float:
-        """Mean Euclidean distance from the samples (N, D) to their best-matching units.
-
-        In the units of the data; 0 is perfect. Raises as :meth:`assign`.
-        """
+        """Give the samples' mean Euclidean distance from their best-matching units, in the units of data."""
         return (self.quantize(data) - data.to(self.neurons)).square().sum(1).sqrt().mean().item()
 
     def topographic_error(self, data: Tensor) -> float:
-        """Share of the samples (N, D) whose two best-matching units are not neighbors on the map.
+        """Give the share of the samples whose two best-matching units are not neighbors on the map.
 
         From 0 (the map keeps the order of the data) to 1; NaN for a map of one neuron, which has no second
         best. Neighbors are the 8 around a neuron on the rectangular map and the 6 around it on the hexagonal
-        one. Raises as :meth:`assign`. Source: Kiviluoto, "Topology preservation in self-organizing maps",
-        ICNN 1996.
+        one. Source: Kiviluoto, "Topology preservation in self-organizing maps", ICNN 1996.
         """
         if len(self.positions) == 1:
             return math.nan

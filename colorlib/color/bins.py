@@ -77,11 +77,7 @@ def _make_nearest_table():
 
     here, right, up, down, left, diagonal = (0, 0), (1, 0), (0, 1), (0, -1), (-1, 0), (1, 1)
     orders = torch.tensor(
-        [
-            (here, right, up, down, left),
-            (here, right, up, down, diagonal),
-            (here, right, up, diagonal, down),
-        ]
+        [(here, right, up, down, left), (here, right, up, down, diagonal), (here, right, up, diagonal, down)]
     )
     octants = [
         (orders.flip(-1) if swapped else orders) * torch.tensor([sign_a, sign_b])
