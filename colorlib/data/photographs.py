@@ -39,37 +39,30 @@ def photos(
 ) -> dict[str, Tensor]:
     """The photographs that come inside scikit-image, in a fixed order. Files are read, none is downloaded.
 
-    In color: "astronaut" (Eileen Collins; NASA, public domain), "chelsea" (a cat; Stefan van der Walt,
-    CC0), "coffee" (Rachel Michetti, CC0), "rocket" (a launch; SpaceX, public domain), "motorcycle" (the
-    left view of a pair from the Middlebury stereo benchmark; Scharstein and others, 2014; no license
-    stated), "hubble" (the eXtreme Deep Field; NASA, public domain), "retina" (the back of an eye; Mikael
-    Häggström, CC0) and "tissue" (a stained section of a colon; CMMI, no known restrictions). In black and
-    white: "camera" (a man with a camera; Lav Varshney, CC0), "coins" (Brooklyn Museum, no known
-    restrictions), "moon" (no license stated), "clock" (moved during the exposure; Stefan van der Walt,
-    public domain) and the textures "brick", "grass" and "gravel" (CC0). Sources and licenses are those that
-    scikit-image's documentation of its data states.
+    In color: "astronaut" (Eileen Collins; NASA, public domain), "chelsea" (a cat; Stefan van der Walt, CC0),
+    "coffee" (Rachel Michetti, CC0), "rocket" (a launch; SpaceX, public domain), "motorcycle" (the left view
+    of a pair from the Middlebury stereo benchmark; Scharstein and others, 2014; no license stated), "hubble"
+    (the eXtreme Deep Field; NASA, public domain), "retina" (the back of an eye; Mikael Häggström, CC0) and
+    "tissue" (a stained section of a colon; CMMI, no known restrictions). In black and white: "camera" (a man
+    with a camera; Lav Varshney, CC0), "coins" (Brooklyn Museum, no known restrictions), "moon" (no license
+    stated), "clock" (moved during the exposure; Stefan van der Walt, public domain) and the textures "brick",
+    "grass" and "gravel" (CC0). Sources and licenses are those that scikit-image's documentation of its data
+    states.
 
-    Parameters
-    ----------
-    names : str or sequence of str, optional
-        Which ones, in this order; all by default.
-    gray : bool
-        The photographs that were taken in black and white in place of those in color.
-    max_side : int, optional
-        Larger photographs are made smaller until their longer side is this long, each pixel an average of
-        those it covers (Lanczos' filter); smaller ones stay as they are.
+    Parameters ---------- names : str or sequence of str, optional Which ones, in this order; all by default.
+    gray : bool The photographs that were taken in black and white in place of those in color. max_side : int,
+    optional Larger photographs are made smaller until their longer side is this long, each pixel an average
+    of those it covers (Lanczos' filter); smaller ones stay as they are.
 
     Returns
     -------
     dict of str to Tensor
         (3, H, W) float32 sRGB in [0, 1], each at its own size; (1, H, W) with `gray`.
 
-    Raises
-    ------
-    ValueError
-        If a name is unknown or `max_side` is below 1.
-    TypeError
-        If an argument has the wrong type.
+    An unknown name or another value of an argument raises TypeError or ValueError.
+
+    >>> photos("coffee", max_side=60)["coffee"].shape
+    torch.Size([3, 40, 60])
     """
     files, mode = (GRAY, "L") if flag(gray, "gray") else (COLOR, "RGB")
     names = choices(list(files) if names is None else names, "names", files)
