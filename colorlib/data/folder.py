@@ -45,6 +45,9 @@ class Folder:
     Threads may share it, and it may be sent to other processes or used in those that are forked: under
     torch's ``DataLoader``, with any number of workers, ``folder[index]`` gives what it gives here.
 
+    Nothing at the path raises FileNotFoundError; a path without pictures, or an argument out of its range,
+    TypeError or ValueError.
+
     Parameters
     ----------
     path : str or Path, or a sequence of them
@@ -58,27 +61,12 @@ class Folder:
     without : sequence of str or Path
         Folders inside that are passed over.
 
-    Attributes
-    ----------
-    names : tuple of str
-        The pictures' paths within their folder or zip file, ``/`` between the parts.
-    others : tuple of str
-        The files passed over because they are no pictures by their endings.
-    results : tuple of Path
-        The folders passed over that have pictures in them.
-    unfit : frozenset of int
-        The pictures asked for so far for which others stand in.
-    identity : str
-        A hash of the pictures' names and sizes, and in a zip file of their CRCs: the same on another machine,
-        and another one where a picture was added, taken away or changed (but for one changed in a folder
-        without changing its size).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the path.
-    TypeError, ValueError
-        If the path has no pictures in it or is no zip file, or another argument is out of its range.
+    Attributes ---------- names : tuple of str The pictures' paths within their folder or zip file, ``/``
+    between the parts. others : tuple of str The files passed over because they are no pictures by their
+    endings. results : tuple of Path The folders passed over that have pictures in them. unfit : frozenset of
+    int The pictures asked for so far for which others stand in. identity : str A hash of the pictures' names
+    and sizes, and in a zip file of their CRCs: the same on another machine, and another one where a picture
+    was added, taken away or changed (but for one changed in a folder without changing its size).
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
@@ -126,30 +114,12 @@ class Folder:
         return {name: tensor[0] for name, tensor in self._batch([index], None).items()}
 
     def batch(self, indices, device=None) -> dict[str, Tensor]:
-        """Give several pictures at once.
+        """Give several pictures at once: ``"rgb"``, (B, 3, size, size) float32 in [0, 1], on a device.
 
-        Parameters
-        ----------
-        indices : sequence or 1-D integer tensor
-            Which ones, from 0 to ``len(folder) - 1``, in any order, repeats allowed.
-        device : torch.device or str, optional
-            Where they go; the CPU by default.
-
-        Returns
-        -------
-        dict of Tensor
-            ``"rgb"``, (B, 3, size, size) float32 in [0, 1].
-
-        Raises
-        ------
-        TypeError
-            For indices that are no whole numbers.
-        IndexError
-            For an index out of range.
-        ValueError
-            If no picture of the folder can be read, or none is colorful enough.
-        OSError
-            If the folder or the zip file itself is gone or can't be read any more.
+        `indices` are a sequence or a 1-D integer tensor, from 0 to ``len(folder) - 1``, in any order, repeats
+        allowed; others raise TypeError or IndexError. If no picture of the folder can be read, or none is
+        colorful enough, that is a ValueError; OSError if the folder or the zip file itself is gone or can't
+        be read any more.
         """
         return self._batch(indices, device)
 

@@ -45,10 +45,8 @@ class Metadata(NamedTuple):
 def read_metadata(image: Image.Image) -> Metadata:
     """Read what a file says about its picture. What is damaged is left out, and named as ``broken``.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        As it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that it did.
+    The image has to be as it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that
+    it did.
     """
     tags, broken, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), image.info
     turned = said = False
@@ -110,18 +108,9 @@ def read_metadata(image: Image.Image) -> Metadata:
 def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -> tuple[dict, list[str]]:
     """Give Pillow's options that write metadata into a colored picture, and name what can't be written.
 
-    Orientation, size and color space are the new picture's; sRGB is stated by a profile.
-
-    Parameters
-    ----------
-    kind : str
-        Pillow's name of the format.
-    about : Metadata
-        Of the gray picture.
-    note : str
-        What made the picture: added to the entry for software.
-    size : tuple of int
-        Width and height.
+    `kind` is Pillow's name of the format, `about` the gray picture's metadata, `note`, what made the picture,
+    is added to the entry for software, and `size` is width and height. Orientation, size and color space are
+    the new picture's; sRGB is stated by a profile.
     """
     tags = {part: dict(about.tags.get(part, {})) for part in (FIRST, SHOT, PLACE)}
     first, shot, texts, comment = tags[FIRST], tags[SHOT], dict(about.texts), about.comment
