@@ -7,6 +7,7 @@ and so do 8 or 16 bits that nobody has divided: only on a CPU, for on a GPU look
 """
 
 import math
+from functools import partial
 
 import torch
 
@@ -100,7 +101,7 @@ def _power(x, exponent):
     return torch.exp(torch.log(x) * exponent)
 
 
-def _line_then(power, x, threshold, slope):
+def _line_then(power, threshold, slope, x):
     """A straight line up to the threshold and `power(x)` above it: the shape of all four curves of CIELAB.
 
     It is written as a sum of two parts, each constant where the other varies. That is several times as fast
@@ -112,20 +113,10 @@ def _line_then(power, x, threshold, slope):
     return torch.add(above, below, alpha=slope)
 
 
-def _srgb_to_linear(x):
-    return _line_then(lambda v: _power((v + 0.055) / 1.055, 2.4), x, 0.04045, 1 / 12.92)
-
-
-def _linear_to_srgb(x):
-    return _line_then(lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, x, 0.0031308, 12.92)
-
-
-def _lab_curve(x):
-    return _line_then(lambda v: _power(v, 1 / 3), x, 0.008856, 7.787)
-
-
-def _inverse_lab_curve(x):
-    return _line_then(lambda v: v * v * v, x, 0.2068966, 1 / 7.787)
+_srgb_to_linear = partial(_line_then, lambda v: _power((v + 0.055) / 1.055, 2.4), 0.04045, 1 / 12.92)
+_linear_to_srgb = partial(_line_then, lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, 0.0031308, 12.92)
+_lab_curve = partial(_line_then, lambda v: _power(v, 1 / 3), 0.008856, 7.787)
+_inverse_lab_curve = partial(_line_then, lambda v: v * v * v, 0.2068966, 1 / 7.787)
 
 
 def _rgb_to_lab(rgb):
@@ -174,12 +165,6 @@ def lab_to_rgb(lab, clip=True):
     return _convert(lambda part: _lab_to_rgb(part, clip), lab)
 
 
-def _rgb_to_gray(rgb):
-    red, green, blue = _srgb_to_linear(rgb).unbind(-3)
-    m1, m2, m3 = XYZ_FROM_RGB[1]
-    return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
-
-
 def rgb_to_gray(rgb):
     """Convert sRGB to the sRGB gray of the same CIE lightness: (..., 3, H, W) to (..., 1, H, W), in [0, 1].
 
@@ -190,7 +175,13 @@ def rgb_to_gray(rgb):
     >>> rgb_to_gray(torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)).flatten().round(decimals=3)
     tensor([0.2980])
     """
-    return _convert(_rgb_to_gray, image(rgb, 3, "rgb", unit=True), 1)
+
+    def convert(part):
+        red, green, blue = _srgb_to_linear(part).unbind(-3)
+        m1, m2, m3 = XYZ_FROM_RGB[1]
+        return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
+
+    return _convert(convert, image(rgb, 3, "rgb", unit=True), 1)
 
 
 def fit_gamut(lab):
@@ -281,48 +272,21 @@ def _ratio(numerator, denominator, tiny):
     return (numerator / denominator.masked_fill(degenerate, 1)).masked_fill(degenerate, 0)
 
 
-def _tiny(x):
-    return torch.finfo(x.dtype).tiny
-
-
-def _hue(rgb, high, spread, tiny):
+def _tones(rgb, tiny):
+    """The hue, the spread from the least to the largest channel, and these two, least first."""
+    high, low = rgb.amax(-3), rgb.amin(-3)
     red, green, blue = rgb.unbind(-3)
     # Which channel is the largest says which third of the circle, the other two say where in it.
     sector = torch.where(high == red, 0.0, torch.where(high == green, 2.0, 4.0))
     difference = torch.where(high == red, green - blue, torch.where(high == green, blue - red, red - green))
-    hue = (sector + _ratio(difference, spread, tiny)) / 6
-    return torch.where(hue < 0, hue + 1, hue)
-
-
-def _rgb_to_hsv(rgb, tiny):
-    high, low = rgb.amax(-3), rgb.amin(-3)
-    spread = high - low
-    return torch.stack([_hue(rgb, high, spread, tiny), _ratio(spread, high, tiny), high], -3)
-
-
-def _hsv_to_rgb(hsv):
-    hue, saturation, value = hsv.unbind(-3)
-    return torch.stack([value - value * saturation * _wave(hue, n) for n in (5, 3, 1)], -3)
+    hue = (sector + _ratio(difference, high - low, tiny)) / 6
+    return torch.where(hue < 0, hue + 1, hue), high - low, low, high
 
 
 def _wave(hue, n):
     """The trapezoid over the color circle that R, G and B follow, each a third of the circle apart."""
     place = torch.remainder(n + 6 * hue, 6)
     return torch.minimum(place, 4 - place).clamp(0, 1)
-
-
-def _rgb_to_hsl(rgb, tiny):
-    high, low = rgb.amax(-3), rgb.amin(-3)
-    spread, total = high - low, high + low
-    # Not 2 - total: its rounding could bring the saturation above 1.
-    saturation = _ratio(spread, torch.where(total <= 1, total, (1 - high) + (1 - low)), tiny)
-    return torch.stack([_hue(rgb, high, spread, tiny), saturation, total / 2], -3)
-
-
-def _hsl_to_rgb(hsl):
-    hue, saturation, lightness = hsl.unbind(-3)
-    reach = saturation * torch.minimum(lightness, 1 - lightness)
-    return torch.stack([lightness + reach * (1 - 2 * _wave(hue, n)) for n in (5, 3, 1)], -3)
 
 
 def rgb_to_hsv(rgb):
@@ -333,7 +297,13 @@ def rgb_to_hsv(rgb):
     >>> rgb_to_hsv(torch.tensor([0.0, 0.0, 0.5]).view(3, 1, 1)).flatten()
     tensor([0.6667, 1.0000, 0.5000])
     """
-    return _convert(lambda part: _rgb_to_hsv(part, _tiny(rgb)), image(rgb, 3, "rgb", unit=True))
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        hue, spread, _, high = _tones(part, tiny)
+        return torch.stack([hue, _ratio(spread, high, tiny), high], -3)
+
+    return _convert(convert, rgb)
 
 
 def hsv_to_rgb(hsv):
@@ -342,7 +312,12 @@ def hsv_to_rgb(hsv):
     The hue may be any number.
     """
     undivided(image(hsv, 3, "hsv").narrow(-3, 1, 2), "hsv")
-    return _convert(_hsv_to_rgb, hsv)
+
+    def convert(part):
+        hue, saturation, value = part.unbind(-3)
+        return torch.stack([value - value * saturation * _wave(hue, n) for n in (5, 3, 1)], -3)
+
+    return _convert(convert, hsv)
 
 
 def rgb_to_hsl(rgb):
@@ -355,24 +330,28 @@ def rgb_to_hsl(rgb):
     >>> rgb_to_hsl(torch.tensor([0.0, 0.0, 0.5]).view(3, 1, 1)).flatten()
     tensor([0.6667, 1.0000, 0.2500])
     """
-    return _convert(lambda part: _rgb_to_hsl(part, _tiny(rgb)), image(rgb, 3, "rgb", unit=True))
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        hue, spread, low, high = _tones(part, tiny)
+        total = high + low
+        # Not 2 - total: its rounding could bring the saturation above 1.
+        saturation = _ratio(spread, torch.where(total <= 1, total, (1 - high) + (1 - low)), tiny)
+        return torch.stack([hue, saturation, total / 2], -3)
+
+    return _convert(convert, rgb)
 
 
 def hsl_to_rgb(hsl):
     """Convert hue, saturation and lightness to RGB: the inverse of `rgb_to_hsl`, at any hue."""
     undivided(image(hsl, 3, "hsl").narrow(-3, 1, 2), "hsl")
-    return _convert(_hsl_to_rgb, hsl)
 
+    def convert(part):
+        hue, saturation, lightness = part.unbind(-3)
+        reach = saturation * torch.minimum(lightness, 1 - lightness)
+        return torch.stack([lightness + reach * (1 - 2 * _wave(hue, n)) for n in (5, 3, 1)], -3)
 
-def _rgb_to_cmyk(rgb, tiny):
-    high = rgb.amax(-3, keepdim=True)
-    return torch.cat([_ratio(high - rgb, high, tiny), 1 - high], -3)
-
-
-def _cmyk_to_rgb(cmyk):
-    rgb = (1 - cmyk.narrow(-3, 0, 3)) * (1 - cmyk.narrow(-3, 3, 1))
-    # Each ink makes one channel: a NaN in one would leave the others of that pixel standing.
-    return rgb.masked_fill(cmyk.isnan().any(-3, keepdim=True), math.nan)
+    return _convert(convert, hsl)
 
 
 def rgb_to_cmyk(rgb):
@@ -384,9 +363,21 @@ def rgb_to_cmyk(rgb):
     >>> rgb_to_cmyk(torch.tensor([0.5, 0.0, 0.0]).view(3, 1, 1)).flatten()
     tensor([0.0000, 1.0000, 1.0000, 0.5000])
     """
-    return _convert(lambda part: _rgb_to_cmyk(part, _tiny(rgb)), image(rgb, 3, "rgb", unit=True), 4)
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        high = part.amax(-3, keepdim=True)
+        return torch.cat([_ratio(high - part, high, tiny), 1 - high], -3)
+
+    return _convert(convert, rgb, 4)
 
 
 def cmyk_to_rgb(cmyk):
     """Convert inks, (..., 4, H, W) in [0, 1], to RGB: (1 - ink) (1 - black) for each channel."""
-    return _convert(_cmyk_to_rgb, image(cmyk, 4, "cmyk", unit=True))
+
+    def convert(part):
+        rgb = (1 - part.narrow(-3, 0, 3)) * (1 - part.narrow(-3, 3, 1))
+        # Each ink makes one channel: a NaN in one would leave the others of that pixel standing.
+        return rgb.masked_fill(part.isnan().any(-3, keepdim=True), math.nan)
+
+    return _convert(convert, image(cmyk, 4, "cmyk", unit=True))
