@@ -5,8 +5,8 @@ Colab, and on a published page where no kernel runs and no network is needed.
 
 Images are a batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or matplotlib
 figures; a figure is closed, so that the notebook doesn't show it twice. `width` is that of one image at most,
-in CSS pixels. For an image, text, number or count that doesn't fit, each function raises TypeError or
-ValueError.
+in CSS pixels. `alt` says, for readers who can't see them, what all the images show. For an image, text,
+number or count that doesn't fit, each function raises TypeError or ValueError.
 """
 
 import base64
@@ -138,14 +138,8 @@ def grid(
 ) -> HTMLFigure:
     """Show images beside each other, each with its title below.
 
-    Parameters
-    ----------
-    titles : sequence of str, optional
-        One short text an image; also what a screen reader says. None needs `alt`.
-    columns : int, optional
-        Images a row on a wide screen; by default as many as fit. A phone may show fewer.
-    alt : str
-        What the whole figure shows, for readers who can't see it.
+    A title is one short text an image, which a screen reader says too; without titles, `alt` is needed. There
+    are as many images a row as fit, or at most `columns`: a phone may show fewer.
 
     >>> grid([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)], titles=["black", "white"])
     grid of 2 images
@@ -206,18 +200,9 @@ def frames(
     """Show a slider over two or more ready-made images: alive in a notebook and on a published page alike.
 
     The slider is the browser's own, so it needs no kernel, no widget library and no network, and the arrow
-    keys, Home and End move it.
-
-    Parameters
-    ----------
-    labels : sequence
-        One text or number an image, the value that the slider shows.
-    title : str
-        What the slider changes, for instance ``"temperature"``.
-    start : int
-        Index of the image shown first.
-    alt : str, optional
-        What all the images show; a screen reader hears it before the label. None takes the title.
+    keys, Home and End move it. `title` says what it changes, for instance "temperature", and `labels`, one
+    text or number an image, the value that it shows at each; it starts at the image numbered `start`. A
+    screen reader says `alt`, by default the title, before the label.
     """
     images, labels = listed(images, "images"), [str(label) for label in listed(labels, "labels")]
     if len(images) < 2:
@@ -258,14 +243,10 @@ def choices(
 ) -> HTMLFigure:
     """Show boxes to tick over ready-made images, one image for each set of boxes.
 
-    The boxes are the browser's own: like the slider of :func:`frames` they need no kernel, no widget library
-    and no network, and the keyboard moves them.
-
-    Parameters ---------- images : Tensor or sequence 2**K images. Image n is shown when exactly those boxes k
-    are ticked whose bit is set in n: image 0 without any, image 1 for the first alone, image 2 for the second
-    alone, image 3 for both, and so on. names : sequence of str The K boxes' texts, 1 to 6 of them, all
-    different. title : str What the boxes choose, for instance ``"in color"``. start, alt As of
-    :func:`frames`; the label is the names ticked.
+    `names` are the texts of K boxes, 1 to 6, all different, and `images` 2**K. Image n is shown when exactly
+    those boxes k are ticked whose bit is set in n: image 0 without any, image 1 for the first alone, image 2
+    for the second alone, image 3 for both, and so on. `title` says what the boxes choose, for instance "in
+    color". All else is as with :func:`frames`, with the names ticked for a label.
     """
     images = listed(images, "images")
     names = [string(name, "each of the names") for name in listed(names, "names")]
@@ -302,15 +283,9 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
 
     The texts are also stored with the executed notebook under the names ``ID-source``, ``ID-claim``,
     ``ID-ours`` and ``ID-held``. The ledger page reads them there, so none of its numbers is typed by hand.
-
-    Parameters
-    ----------
-    identifier : str
-        Of the claim in the ledger: S, digits, point, digits, for instance ``"S0.3"``.
-    source, claimed, ours : str
-        Who claims it; the claim in a sentence; the numbers measured here, as a sentence.
-    held : bool or str
-        True, False or ``"in part"``; computed from the numbers, never a constant.
+    The identifier is that of the ledger, S, digits, point, digits, for instance ``"S0.3"``; `ours` tells the
+    numbers measured here in a sentence, as `claimed` tells the claim. `held` is True, False or ``"in part"``;
+    computed from the numbers, never a constant.
     """
     from IPython.display import display
 

@@ -52,26 +52,20 @@ def _nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
 
 
 class SOM:
-    """A Kohonen map of ``rows`` x ``columns`` neurons.
+    """A Kohonen map of ``rows`` x ``columns`` neurons, each at least 1.
 
     Each neuron has a place on the map, which never changes, and a vector in the space of the data, which
     learns. A sample pulls its best-matching unit (the neuron nearest to it) and, less, the units beside that
-    one on the map. So neurons that are neighbors on the map end up near each other among the data.
+    one on the map. So neurons that are neighbors on the map end up near each other among the data. The
+    topology is ``"rectangular"``, a square grid, where a neuron has up to 8 neighbors, the diagonal ones
+    included; or ``"hexagonal"``: odd rows are moved by half a step, and a neuron has up to 6 neighbors, all
+    at distance 1.
 
-    Parameters ---------- rows, columns : int Size of the map, each at least 1. Neuron ``row * columns +
-    column`` sits at that row and column. topology : str ``"rectangular"``: a square grid, where a neuron has
-    up to 8 neighbors, the diagonal ones included; ``"hexagonal"``: odd rows are moved by half a step, and a
-    neuron has up to 6 neighbors, all at distance 1.
-
-    Attributes
-    ----------
-    positions : Tensor
-        Places of the neurons on the map as (x, y), float64, (rows * columns, 2); x runs along the columns.
-    neurons : Tensor or None
-        Their vectors, (rows * columns, D); None before :meth:`fit`.
-    history : Tensor or None
-        The neurons before the first epoch and after each, (epochs + 1, rows * columns, D); None before
-        :meth:`fit`.
+    Attributes ---------- positions : Tensor Places of the neurons on the map as (x, y), float64, (rows *
+    columns, 2); x runs along the columns. Neuron ``row * columns + column`` sits at that row and column.
+    neurons : Tensor or None Their vectors, (rows * columns, D); None before :meth:`fit`. history : Tensor or
+    None The neurons before the first epoch and after each, (epochs + 1, rows * columns, D); None before
+    :meth:`fit`.
 
     >>> line = torch.linspace(0, 1, 101)[:, None]
     >>> SOM(1, 3).fit(line, epochs=20).neurons.flatten().round(decimals=1)

@@ -169,24 +169,12 @@ def double(x):
 def soft_encode(ab, k=5, sigma=5.0):
     """Spread each color over the k bins nearest to it, with Gaussian weights (section 2.1).
 
-    The k nearest of all 313 bins are found exactly. Their weights are proportional to exp(-d^2 / (2
-    sigma^2)), where d is the distance to the bin's center, and sum to 1.
-
-    Parameters
-    ----------
-    ab : Tensor (..., 2, H, W), (N, 2) or (2,)
-        Any points of the plane.
-    k : int
-        How many bins, from 1 to 313.
-    sigma : float
-        Width of the Gaussian in CIE units, above 0. Infinity gives each of the k bins the same weight.
-
-    Returns
-    -------
-    indices : Tensor of int64 (..., k, H, W), (N, k) or (k,)
-        Rows of `ab_bins`, nearest first; bins equally near come in any order.
-    weights : Tensor of the same shape
-        A color that is not finite gets the weights NaN and the indices 0.
+    From (..., 2, H, W), (N, 2) or (2,), any points of the plane, to indices, int64, and weights, both (...,
+    k, H, W), (N, k) or (k,): rows of `ab_bins`, nearest first, and equally near ones in any order. The k
+    nearest of all 313 bins, k from 1 to 313, are found exactly. Their weights are proportional to exp(-d^2 /
+    (2 sigma^2)), where d is the distance to the bin's center, and sum to 1. `sigma` is in CIE units, above 0;
+    infinity gives each of the k bins the same weight. A color that is not finite gets the weights NaN and the
+    indices 0.
 
     >>> indices, weights = soft_encode(torch.tensor([2.0, 1.0]), k=2)
     >>> ab_bins()[indices[0]], weights.round(decimals=2)
@@ -220,17 +208,11 @@ def soft_encode(ab, k=5, sigma=5.0):
 def annealed_mean(logits, temperature=0.38):
     """Give the color that a distribution over the bins stands for: its mean after sharpening (section 2.3).
 
-    With probabilities z, the mean of the bins is taken under softmax(log z / T), equation 5. T = 1 gives the
-    mean of z, T = 0 the center of its most probable bin (the first, if several tie), T = infinity the plain
-    mean of all bins whose probability is not 0.
-
-    Parameters ---------- logits : Tensor (..., 313, H, W), (N, 313) or (313,) Logarithms of probabilities, up
-    to a constant. A bin of probability 0 has -inf. Where all are -inf, or one is NaN or +inf, the color is
-    NaN. temperature : float T, from 0 to infinity.
-
-    Returns
-    -------
-    Tensor (..., 2, H, W), (N, 2) or (2,)
+    From (..., 313, H, W), (N, 313) or (313,) to (..., 2, H, W), (N, 2) or (2,). Logits are logarithms of
+    probabilities, up to a constant; a bin of probability 0 has -inf. With probabilities z, the mean of the
+    bins is taken under softmax(log z / T), equation 5. The temperature T = 1 gives the mean of z, 0 the
+    center of its most probable bin (the first, if several tie), infinity the plain mean of all bins whose
+    probability is not 0. Where all logits are -inf, or one is NaN or +inf, the color is NaN.
 
     >>> annealed_mean(torch.arange(313.0), temperature=0)
     tensor([100.,   0.])

@@ -19,11 +19,12 @@ def _times32(x: Tensor, factor: int) -> Tensor:
     return (x * (factor & 0xFFFF) + ((x * (factor >> 16) & 0xFFFF) << 16)) & LOW
 
 
-def mixed(x: Tensor) -> Tensor:
-    """lowbias32, a hash of 32-bit numbers held in int64 (C. Wellons, "Prospecting for hash functions",
-    2018).
+def mixed(x: Tensor, start: int = 0x9E3779B9) -> Tensor:
+    """lowbias32, a hash of 32-bit numbers held in int64 (C.
+
+    Wellons, "Prospecting for hash functions", 2018).
     """
-    x = (x + 0x9E3779B9) & LOW  # so that 0 doesn't stay 0
+    x = (x + start) & LOW  # so that 0 doesn't stay 0
     x = _times32(x ^ (x >> 16), 0x7FEB352D)
     x = _times32(x ^ (x >> 15), 0x846CA68B)
     return x ^ (x >> 16)

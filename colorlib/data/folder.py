@@ -140,11 +140,8 @@ class Folder:
     def _batch(self, indices, device) -> dict[str, Tensor]:
         if isinstance(indices, (Tensor, np.ndarray)):
             indices = indices.tolist()
-        numbers = [
-            whole(index, "each of the indices", 0, len(self) - 1, IndexError)
-            for index in listed(indices, "indices")
-        ]
-        device = device_of(device)
+        indices, device, last = listed(indices, "indices"), device_of(device), len(self) - 1
+        numbers = [whole(index, "each of the indices", 0, last, IndexError) for index in indices]
         try:
             # Pillow decodes and scales outside Python's lock, so threads share the work.
             each = self._here().threads.map if len(numbers) > 1 else map
@@ -226,12 +223,10 @@ class Folder:
                     return pixels
                 self._unfit.add(candidate)
         wanted = f" with a colorfulness of at least {self.colorful}" if self.colorful else ""
-        if not self._reasons:
-            where = ", ".join(str(path) for path in self.paths)
-            raise ValueError(f"none of the {len(self)} pictures in {where} can be read{wanted}")
-        self._unsaid.clear()  # one reason is enough
-        reason = self._reasons[min(self._reasons)]
-        raise ValueError(f"none of the {len(self)} pictures can be read{wanted}: {reason}")
+        where = "" if self._reasons else f" in {', '.join(map(str, self.paths))}"
+        why = f": {self._reasons[min(self._reasons)]}" if self._reasons else ""  # one reason is enough
+        self._unsaid.clear()
+        raise ValueError(f"none of the {len(self)} pictures{where} can be read{wanted}{why}")
 
     def _candidates(self, index: int) -> Iterable[int]:
         """The picture itself, stand-ins drawn by a hash, then all in their order: one has to be fit."""
@@ -284,10 +279,8 @@ class _Process:
 
 
 def _paths(value, name: str) -> tuple[Path, ...]:
-    values = [value] if isinstance(value, (str, os.PathLike)) else value
-    if isinstance(values, bytes) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {value!r}")
-    values = list(values)
+    alone = isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable)
+    values = [value] if alone else list(value)
     for one in values:
         if not isinstance(one, (str, os.PathLike)):
             raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {one!r}")
@@ -321,11 +314,9 @@ class _Results:
 
 
 def _besides(found: Listing, results: Iterable[Path | None]) -> str:
-    where = ", ".join(dict.fromkeys(map(str, results)))
-    if where:
-        return (
-            f" but those in {where}, taken for results of training and coloring: name that folder to use them"
-        )
+    if where := ", ".join(dict.fromkeys(map(str, results))):
+        taken = "taken for results of training and coloring"
+        return f" but those in {where}, {taken}: name that folder to use them"
     return f"; {found.note()}" if found.others else ""
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
+from scipy import ndimage
 
+from .chance import mixed
 from .materials import TEXTURES
 
 TILE = 256  # texels along one side of a tile; one tile spans the frame
@@ -17,12 +20,8 @@ FAR = (
 
 def _noise(key: int) -> np.ndarray:
     """White noise in [0, 1), (TILE, TILE): a hash of the texel's number."""
-    # lowbias32: C. Wellons, "Prospecting for hash functions" (2018). numpy wraps unsigned products.
-    x = np.arange(TILE * TILE, dtype=np.uint32) + np.uint32(key * 0x9E3779B1 & 0xFFFFFFFF)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
-    x ^= x >> np.uint32(16)
-    return x.reshape(TILE, TILE) / 2.0**32
+    texels = torch.arange(TILE**2, device="cpu").view(TILE, TILE)
+    return mixed(texels, key * 0x9E3779B1).numpy() / 2.0**32
 
 
 def _blurred(key: int, sigma_y: float, sigma_x: float) -> np.ndarray:
@@ -107,8 +106,6 @@ def bank(size: int) -> np.ndarray:
 def _averaged(layers: np.ndarray, footprint: int) -> np.ndarray:
     """Each texel's mean over a square of `footprint` texels beside it, around the tile's edges."""
     for axis in (1, 2):
-        start = np.take(layers, range(footprint), axis)
-        sums = np.cumsum(np.concatenate([layers, start], axis), axis)
-        ends, begins = (np.take(sums, range(k, k + TILE), axis) for k in (footprint, 0))
-        layers = ends - begins
+        layers = ndimage.correlate1d(layers, np.ones(footprint), axis, mode="wrap", origin=-(footprint // 2))
+        layers = np.roll(layers, -1, axis)
     return (layers // footprint**2).astype(np.int32)

@@ -40,26 +40,19 @@ class World:
 
     ``world[i]``, one `Scene`, is a function of (`kind`, `seed`, ``i``, `size`) alone: the same bits in any
     batch, order, process or number of threads. The things of a scene and their colors don't depend on `size`
-    either: it is one scene, seen finer. The world has no length and no last index; iterating over it never
+    either, the height and width in pixels, 8 to 1024: it is one scene, seen finer. Another `seed`, 0 or more,
+    is another world of the same kind. The world has no length and no last index; iterating over it never
     ends.
+
+    The kind "landscape" has sky, clouds, mountains, hills, meadows and fields, lakes, houses, trees, cars on
+    a road, balls and, in one scene of forty, a person on a bicycle; "flowers" is a flower bed from above,
+    five species.
 
     Every object draws one entry from the palette of its material, independently of everything else: of the
     other objects, of where it stands and of all lightness. So a gray picture tells the color only through the
-    materials it shows, and the exact distribution of the colors given the gray picture is known: it is `law`.
-
-    Parameters ---------- size : int Height and width in pixels, 8 to 1024. kind : str "landscape": sky,
-    clouds, mountains, hills, meadows and fields, lakes, houses, trees, cars on a road, balls and, in one
-    scene of forty, a person on a bicycle. "flowers": a flower bed from above, five species. seed : int
-    Another seed is another world of the same kind. 0 or more.
-
-    Attributes
-    ----------
-    materials : tuple of str
-        The names that `Scene.material` and `Scene.palette_of` number.
-    slots : tuple of str
-        The names of the objects that `Scene.object` numbers, for instance "car 0 body".
-    law : Law
-        The exact posterior of the colors.
+    materials it shows, and the exact distribution of the colors given the gray picture is known: it is `law`,
+    a :class:`Law`. `materials` are the names that `Scene.material` and `Scene.palette_of` number; `slots` are
+    those of the objects that `Scene.object` numbers, for instance "car 0 body".
 
     An argument of another type or out of its range raises TypeError or ValueError, here and in the methods;
     an index below 0 raises IndexError.
@@ -100,17 +93,11 @@ class World:
         return map(self.__getitem__, itertools.count())
 
     def batch(self, indices, device=None, draw: int = 0) -> Scene:
-        """Give several scenes at once: a `Scene` of (B, ...) tensors.
+        """Give several scenes at once, in any order, repeats allowed: a `Scene` of (B, ...) tensors.
 
-        Parameters
-        ----------
-        indices : sequence or 1-D integer tensor
-            Which scenes, in any order, repeats allowed.
-        device : torch.device or str, optional
-            Where they are painted and stay; the CPU by default.
-        draw : int
-            0 gives the scenes themselves. Another number gives the same scenes painted anew: the same things,
-            lightness and infrared, with colors drawn again from the same palettes.
+        The indices are a sequence or a 1-D integer tensor. A `draw` of 0 gives the scenes themselves; another
+        number, the same scenes painted anew: the same things, lightness and infrared, with colors drawn again
+        from the same palettes.
         """
         state, device = self._state(indices, device)
         draw = whole(draw, "draw", 0, 2**32 - 1)
