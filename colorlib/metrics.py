@@ -149,10 +149,17 @@ def _means(numbers: dict[str, Tensor]) -> dict[str, float]:
 def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     """Color pictures whose colors are known, and compare: the model, and leaving them gray.
 
-    Parameters ---------- model : Colorizer It colors each picture once, with seed 0. data : Data See
-    :func:`colorlib.training.fit`. Pictures that a :class:`colorlib.data.Folder` has a stand-in for are left
-    out; none left raises ValueError. indices : sequence of int Which pictures of the data, at least one.
-    **knobs The model's own, see :meth:`colorlib.models.Colorizer.colorize`.
+    Parameters
+    ----------
+    model : Colorizer
+        It colors each picture once, with seed 0.
+    data : Data
+        See :func:`colorlib.training.fit`. Pictures that a :class:`colorlib.data.Folder` has a stand-in for
+        are left out; none left raises ValueError.
+    indices : sequence of int
+        Which pictures of the data, at least one.
+    **knobs
+        The model's own, see :meth:`colorlib.models.Colorizer.colorize`.
 
     Returns
     -------

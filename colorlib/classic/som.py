@@ -61,11 +61,10 @@ class SOM:
     included; or ``"hexagonal"``: odd rows are moved by half a step, and a neuron has up to 6 neighbors, all
     at distance 1.
 
-    Attributes ---------- positions : Tensor Places of the neurons on the map as (x, y), float64, (rows *
-    columns, 2); x runs along the columns. Neuron ``row * columns + column`` sits at that row and column.
-    neurons : Tensor or None Their vectors, (rows * columns, D); None before :meth:`fit`. history : Tensor or
-    None The neurons before the first epoch and after each, (epochs + 1, rows * columns, D); None before
-    :meth:`fit`.
+    - `positions` (rows * columns, 2) float64: places of the neurons on the map as (x, y), x along the
+      columns. Neuron ``row * columns + column`` sits at that row and column.
+    - `neurons` (rows * columns, D): their vectors; None before :meth:`fit`.
+    - `history` (epochs + 1, rows * columns, D): the neurons before the first epoch and after each.
 
     >>> line = torch.linspace(0, 1, 101)[:, None]
     >>> SOM(1, 3).fit(line, epochs=20).neurons.flatten().round(decimals=1)
@@ -108,17 +107,25 @@ class SOM:
         - ``"online"``: samples come one at a time, in a new order each epoch, and each moves every neuron by
           learning rate * h * (sample - neuron). Radius and rate decay from sample to sample.
 
-        Parameters ---------- epochs : int Passes over the data, at least 1. init : str or Tensor ``"pca"``: a
-        flat grid along the first two principal axes of the data, one standard deviation to each side of the
-        mean, the longer side of the map along the first; the data must vary along as many directions as the
-        map. ``"sample"``: distinct rows of the data drawn at random. Or the neurons to start from, (rows *
-        columns, D). radius : tuple of float, optional First and last radius, in steps of the map. Default:
-        from 1 with ``"pca"``, which starts in order; else from half the longer side of the map (at least 1),
-        wide enough to bring the whole map into order. Down to 0.25, where a direct neighbor weighs 0.0003:
-        neurons settle in the middle of the samples they win, as k-means would have them, while the order
-        found earlier stays. A wider last radius gives a smoother map and a larger quantization error.
-        learning_rate : tuple of float First and last learning rate of the online rule, in (0, 1]. seed : int
-        Fixes the drawing of ``"sample"`` and the orders of the online rule, on every device alike.
+        Parameters
+        ----------
+        epochs : int
+            Passes over the data, at least 1.
+        init : str or Tensor
+            ``"pca"``: a flat grid along the first two principal axes of the data, one standard deviation to
+            each side of the mean, the longer side of the map along the first; the data must vary along as
+            many directions as the map. ``"sample"``: distinct rows of the data drawn at random. Or the
+            neurons to start from, (rows * columns, D).
+        radius : tuple of float, optional
+            First and last radius, in steps of the map. Default: from 1 with ``"pca"``, which starts in order;
+            else from half the longer side of the map (at least 1), wide enough to bring the whole map into
+            order. Down to 0.25, where a direct neighbor weighs 0.0003: neurons settle in the middle of the
+            samples they win, as k-means would have them, while the order found earlier stays. A wider last
+            radius gives a smoother map and a larger quantization error.
+        learning_rate : tuple of float
+            First and last learning rate of the online rule, in (0, 1].
+        seed : int
+            Fixes the drawing of ``"sample"`` and the orders of the online rule, on every device alike.
         """
         data = _check_data(data)
         epochs, seed = whole(epochs, "epochs", 1), whole(seed, "seed", -(2**63), 2**64 - 1)

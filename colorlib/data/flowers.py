@@ -149,7 +149,7 @@ def layout(draw) -> None:
     for k in range(7):
         x, y = draw.span(f"leaf {k} x", 0.0, 1.0), draw.span(f"leaf {k} y", 0.2, 1.2)
         height, often = draw.span(f"leaf {k} height", 0.42, 0.68), 1.0 if leaves is None else 0.8
-        slot = draw.thing("leaf", k, often, x, y, height, turn=True, share=leaves)
+        slot = draw.thing(f"leaf {k}", often, x, y, height, turn=True, share=leaves)
         leaves = slot if leaves is None else leaves
     # Each flower has a quarter of the frame to itself; fewer flowers grow larger.
     count = 1 + draw.pick("flowers", (0.2, 0.3, 0.3, 0.2))
@@ -166,8 +166,8 @@ def layout(draw) -> None:
         x = x + single * (0.5 - x) * 0.7
         y = y + single * (0.5 - y) * 0.7
         flowers.append((k < count, x, y, size * (1 + 0.5 * single)))
-        slot = draw.thing("stem", k, k < count, x, y + 0.3, y * 0 + 0.6, turn=True, share=stems)
+        slot = draw.thing(f"stem {k}", k < count, x, y + 0.3, y * 0 + 0.6, turn=True, share=stems)
         stems = slot if stems is None else stems
     for k, (here, x, y, size) in enumerate(flowers):
         species = draw.pick(f"flower {k} species", [often for _, _, often in SPECIES])
-        draw.thing("flower", k, here, x, y + size / 2, size, turn=True, variant=species)
+        draw.thing(f"flower {k}", here, x, y + size / 2, size, turn=True, variant=species)

@@ -45,14 +45,12 @@ class Folder:
     Threads may share it, and it may be sent to other processes or used in those that are forked: under
     torch's ``DataLoader``, with any number of workers, ``folder[index]`` gives what it gives here.
 
-    Nothing at the path raises FileNotFoundError; a path without pictures, or an argument out of its range,
-    TypeError or ValueError.
-
     Parameters
     ----------
     path : str or Path, or a sequence of them
         A folder or a zip file. Files that begin with a dot are passed over, and so are the folders in it that
-        hold a training run. Of several, the pictures of the first come first.
+        hold a training run. Of several, the pictures of the first come first. Nothing there raises
+        FileNotFoundError, no pictures ValueError.
     size : int
         Height and width of what it gives, in pixels, at least 1.
     colorful : float
@@ -61,12 +59,12 @@ class Folder:
     without : sequence of str or Path
         Folders inside that are passed over.
 
-    Attributes ---------- names : tuple of str The pictures' paths within their folder or zip file, ``/``
-    between the parts. others : tuple of str The files passed over because they are no pictures by their
-    endings. results : tuple of Path The folders passed over that have pictures in them. unfit : frozenset of
-    int The pictures asked for so far for which others stand in. identity : str A hash of the pictures' names
-    and sizes, and in a zip file of their CRCs: the same on another machine, and another one where a picture
-    was added, taken away or changed (but for one changed in a folder without changing its size).
+    It has `names`, the pictures' paths within their folder or zip file, ``/`` between the parts; `others`,
+    the files passed over because they are no pictures by their endings; `results`, the folders passed over
+    that have pictures in them; and `unfit`, the numbers of the pictures asked for so far for which others
+    stand in. Its `identity` is a hash of the pictures' names and sizes, and in a zip file of their CRCs: the
+    same on another machine, and another one where a picture was added, taken away or changed (but for one
+    changed in a folder without changing its size).
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):

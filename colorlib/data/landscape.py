@@ -158,63 +158,47 @@ def _bush(ids):
     return _crown(c, [(0.35, 0.42, 0.27), (0.75, 0.33, 0.3), (1.08, 0.45, 0.25), (0.6, 0.5, 0.22)], 1.4)
 
 
-def _wheels(c, centers, cy, r):
-    for cx in centers:
-        c.paint(c.ellipse(cx, cy, r), "tire", "tires")
-        c.paint(c.ellipse(cx, cy, 0.52 * r), "tire", "tires", shade=38)
-        c.paint(c.ellipse(cx, cy, 0.2 * r), "tire", "tires", shade=8)
-
-
 def _car(ids, body, cabin, panes, wheels, nose, r=0.19, height=0.98):
     """A car that drives right: outlines of body and cabin, panes, wheels; the engine is under the hood."""
     c = Canvas(ids, 2.3, height)
-    ground = height - 0.06
+    ground, top = height - 0.06, body[0][1]  # the body's side begins at its first corner
     c.shadow(c.ellipse(1.17, ground, 1.08, 0.055))
     # The engine warms the nose, painted or not: an infrared camera sees where it is.
     engine = 0.3 * np.clip(1 - np.abs(c.x - nose) / 0.55, 0, 1) + 0 * c.y
     mask = c.polygon(*body) | c.polygon(*cabin)
-    shade = 11 - 24 * np.clip((c.y - 0.1) / (ground - 0.22), 0, 1) + 9 * (c.y < _top(body)) + 0 * c.x
+    shade = 11 - 24 * np.clip((c.y - 0.1) / (ground - 0.22), 0, 1) + 9 * (c.y < top) + 0 * c.x
     c.paint(mask, "car", "body", shade=shade, warmth=engine)
-    c.paint(mask & (np.abs(c.y - _top(body) - 0.16) < 0.022), "car", "body", shade=-9, warmth=engine)
+    c.paint(mask & (np.abs(c.y - top - 0.16) < 0.022), "car", "body", shade=-9, warmth=engine)
     for pane in panes:
         shade = 13 - 60 * (c.y - 0.12) + 16 * (np.abs(c.x + c.y - pane[0][0] - 0.42) < 0.07)
         c.paint(c.polygon(*pane), "glass", shade=shade)
     front, rear = max(p[0] for p in body), min(p[0] for p in body)
-    c.paint(c.ellipse(front - 0.06, _top(body) + 0.14, 0.06, 0.05), "glass", shade=34)
-    c.paint(c.ellipse(rear + 0.05, _top(body) + 0.14, 0.045, 0.05), "glass", shade=10)
+    c.paint(c.ellipse(front - 0.06, top + 0.14, 0.06, 0.05), "glass", shade=34)
+    c.paint(c.ellipse(rear + 0.05, top + 0.14, 0.045, 0.05), "glass", shade=10)
     for cx in wheels:
         c.paint(c.ellipse(cx, ground - r, r + 0.035) & mask, "car", "body", shade=-14, warmth=engine)
-    _wheels(c, wheels, ground - r, r)
+    for cx in wheels:
+        for share, shade in ((1, 0), (0.52, 38), (0.2, 8)):
+            c.paint(c.ellipse(cx, ground - r, share * r), "tire", "tires", shade=shade)
     return c
-
-
-def _top(body):
-    """Where the body's side begins: the height of its first corner."""
-    return body[0][1]
 
 
 def _cars(ids):
     low = ((0.08, 0.44), (2.0, 0.46), (2.2, 0.56), (2.22, 0.78), (0.06, 0.78), (0.04, 0.5))
     cabin = ((0.42, 0.46), (0.72, 0.1), (1.38, 0.1), (1.72, 0.47))
-    panes = [
-        ((0.56, 0.43), (0.78, 0.17), (1.02, 0.17), (1.02, 0.43)),
-        ((1.08, 0.43), (1.08, 0.17), (1.34, 0.17), (1.58, 0.43)),
-    ]
-    sedan = _car(ids, low, cabin, panes, (0.52, 1.74), 2.05)
+    rear = ((0.56, 0.43), (0.78, 0.17), (1.02, 0.17), (1.02, 0.43))
+    front = ((1.08, 0.43), (1.08, 0.17), (1.34, 0.17), (1.58, 0.43))
+    sedan = _car(ids, low, cabin, [rear, front], (0.52, 1.74), 2.05)
     cabin = ((0.1, 0.46), (0.22, 0.1), (1.2, 0.08), (1.66, 0.47))
-    panes = [
-        ((0.24, 0.43), (0.32, 0.17), (0.7, 0.16), (0.7, 0.43)),
-        ((0.77, 0.43), (0.77, 0.16), (1.15, 0.16), (1.5, 0.43)),
-    ]
-    hatch = _car(ids, low, cabin, panes, (0.5, 1.74), 2.0)
+    rear = ((0.24, 0.43), (0.32, 0.17), (0.7, 0.16), (0.7, 0.43))
+    front = ((0.77, 0.43), (0.77, 0.16), (1.15, 0.16), (1.5, 0.43))
+    hatch = _car(ids, low, cabin, [rear, front], (0.5, 1.74), 2.0)
     body = ((0.06, 0.44), (1.95, 0.44), (2.18, 0.52), (2.22, 0.78), (0.06, 0.78))
     cabin = ((0.06, 0.46), (0.06, 0.06), (1.55, 0.06), (1.96, 0.46))
-    panes = [
-        ((0.16, 0.38), (0.16, 0.14), (0.62, 0.14), (0.62, 0.38)),
-        ((0.7, 0.38), (0.7, 0.14), (1.14, 0.14), (1.14, 0.38)),
-        ((1.22, 0.38), (1.22, 0.14), (1.5, 0.14), (1.78, 0.38)),
-    ]
-    van = _car(ids, body, cabin, panes, (0.5, 1.76), 2.05)
+    rear = ((0.16, 0.38), (0.16, 0.14), (0.62, 0.14), (0.62, 0.38))
+    middle = ((0.7, 0.38), (0.7, 0.14), (1.14, 0.14), (1.14, 0.38))
+    front = ((1.22, 0.38), (1.22, 0.14), (1.5, 0.14), (1.78, 0.38))
+    van = _car(ids, body, cabin, [rear, middle, front], (0.5, 1.76), 2.05)
     body = ((0.06, 0.44), (2.0, 0.46), (2.2, 0.54), (2.22, 0.78), (0.06, 0.78))
     cabin = ((0.98, 0.46), (1.04, 0.1), (1.5, 0.1), (1.76, 0.47))
     panes = [((1.1, 0.42), (1.13, 0.17), (1.45, 0.17), (1.62, 0.42))]
@@ -236,9 +220,8 @@ def _cyclist(ids, knee, foot, knee_far, foot_far):
     back, front = (0.32, ground - r), (1.02, ground - r)
     crank, saddle, head = (0.6, ground - r + 0.02), (0.5, 0.72), (0.9, 0.7)
     c.shadow(c.ellipse(0.68, ground, 0.58, 0.04))
-    c.paint(
-        c.capsule((0.52, 0.66), knee_far, 0.07) | c.capsule(knee_far, foot_far, 0.055), "trousers", shade=-6
-    )
+    far_leg = c.capsule((0.52, 0.66), knee_far, 0.07) | c.capsule(knee_far, foot_far, 0.055)
+    c.paint(far_leg, "trousers", shade=-6)
     for hub in (back, front):
         c.paint(c.ellipse(*hub, r) & ~c.ellipse(*hub, r - 0.075), "tire", "tires", warmth=-0.25)
         c.paint(c.ellipse(*hub, 0.05), "bicycle", shade=10)
@@ -259,13 +242,7 @@ def _cyclist(ids, knee, foot, knee_far, foot_far):
 
 def sprites(ids: dict[str, int]) -> dict[str, list[Canvas]]:
     """Every role of a landscape with the drawings that can play it."""
-    round_crown = [
-        (0.6, 0.4, 0.36),
-        (0.34, 0.62, 0.28),
-        (0.86, 0.6, 0.28),
-        (0.6, 0.72, 0.3),
-        (0.5, 0.42, 0.24),
-    ]
+    crown = [(0.6, 0.4, 0.36), (0.34, 0.62, 0.28), (0.86, 0.6, 0.28), (0.6, 0.72, 0.3), (0.5, 0.42, 0.24)]
     return {
         "cloud": [
             _cloud(ids, [(0.45, 0.55, 0.26), (0.8, 0.4, 0.34), (1.2, 0.48, 0.3), (1.58, 0.58, 0.24)]),
@@ -289,7 +266,7 @@ def sprites(ids: dict[str, int]) -> dict[str, list[Canvas]]:
             _barn(ids),
         ],
         "tree": [
-            _broadleaf(ids, round_crown),
+            _broadleaf(ids, crown),
             _broadleaf(ids, [(0.6, 0.55, 0.5), (0.45, 0.45, 0.28)]),
             _broadleaf(ids, [(0.45, 0.3, 0.26), (0.78, 0.42, 0.28), (0.38, 0.66, 0.27), (0.74, 0.76, 0.28)]),
             _broadleaf(ids, [(0.45, 0.4, 0.3), (0.45, 0.72, 0.34), (0.42, 0.5, 0.26)], 1.6, 0.9),
@@ -311,12 +288,11 @@ def layout(draw) -> None:
 
     def place(name, present, x, base, height, below=0.0, width=None):
         """Puts a thing, such as "tree 1", somewhere: a pair of numbers is a range to draw from."""
-        group, _, number = name.partition(" ")
         x, y, height, width = (
             draw.span(f"{name} {what}", *value) if isinstance(value, tuple) else value
             for what, value in (("x", x), ("y", base), ("height", height), ("width", width))
         )
-        draw.thing(group, int(number or 0), present, x, below + y, height, width=width)
+        draw.thing(f"{name} 0" if name.isalpha() else name, present, x, below + y, height, width=width)
 
     horizon = draw.span("horizon", 0.4, 0.54)
     draw.horizon(horizon, draw.chance("ground is a field", 0.24))

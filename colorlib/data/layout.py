@@ -75,28 +75,16 @@ class Layout:
         self.slots.append(name)
         return len(self.slots) - 1
 
-    def thing(
-        self,
-        group: str,
-        number: int,
-        present,
-        x,
-        base,
-        height,
-        *,
-        width=None,
-        turn=False,
-        variant=None,
-        share=None,
-    ) -> int:
-        """One thing of a group: its drawing, upright or turned, standing on `base` with its middle at `x`.
+    def thing(self, name, present, x, base, height, width=None, turn=False, variant=None, share=None) -> int:
+        """One thing, such as "tree 1": its drawing, upright or turned, on `base` with its middle at `x`.
 
-        `present` is a probability or a (B,) mask. `variant` is the drawing as a number within the group,
-        drawn evenly without it; `width` follows from `height` unless given; `share` is the first slot of an
-        earlier thing of the same group with which this one shares its objects and their colors. Returns the
-        first slot.
+        Its group is the name less the number. `present` is a probability or a (B,) mask. `variant` is the
+        drawing as a number within the group, drawn evenly without it; `width` follows from `height` unless
+        given; `share` is the first slot of an earlier thing of the same group with which this one shares its
+        objects and their colors. Returns the first slot.
         """
-        name, sprites = f"{group} {number}", self.world._atlas.groups[group]
+        group = name.split()[0]
+        sprites, parts = self.world._atlas.groups[group], self.world._atlas.parts[group]
         if not isinstance(present, Tensor):
             present = self.chance(name, present)
         if variant is None:
@@ -104,7 +92,6 @@ class Layout:
         mirrored = self.chance(f"{name} mirrored", 0.5)
         angle = (self._uniform(f"{name} turn") * ANGLES).long() if turn else None
         first = len(self.slots) if share is None else share
-        parts = self.world._atlas.parts[group]
         if share is None:
             self.slots += [f"{name} {part}" for part in parts]
         if self.u is not None:
@@ -124,10 +111,8 @@ class Layout:
         """Fills the frame with sky down to a horizon at `y`; below it there will be a field or a meadow."""
         self.level, self.field = y, field
         self.steps.append(("sky", self.plain("sky", "sky")))
-        self.line = (
-            (self._uniform("horizon line") * 8).long(),
-            (self._uniform("horizon shift") * 1024).long(),
-        )
+        line, shift = self._uniform("horizon line"), self._uniform("horizon shift")
+        self.line = (line * 8).long(), (shift * 1024).long()
 
     def ground(self) -> None:
         ids = self.world._ids
@@ -151,7 +136,7 @@ class Layout:
     def prepare(self, tables: dict) -> None:
         """Once before `paint`."""
         self.prepared = [
-            ("thing", *self._prepare_thing(tables, *step)) if kind == "thing" else (kind, *step)
+            (kind, *(self._prepare_thing(tables, *step) if kind == "thing" else step))
             for kind, *step in self.steps
         ]
 
@@ -217,7 +202,7 @@ class Layout:
     def _inside(place, count):
         """From [0, 1) to whole numbers below `count`.
 
-        Outside a drawing its outermost, empty texels answer.
+        Outside a drawing its outermost texels, all empty, answer.
         """
         return torch.minimum((place * count).clamp(min=0), count - 1).int()
 

@@ -15,14 +15,14 @@ from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
 class Scene:
     """One scene of the world, or a batch of them (then every tensor has the batch in front).
 
-    Attributes ---------- rgb : Tensor (..., 3, H, W) float32, sRGB in [0, 1]. lightness : Tensor (..., 1, H,
-    W) float32, CIE L, a multiple of 0.1. material : Tensor (..., H, W) int64, each pixel's place in
-    `World.materials`. object : Tensor (..., H, W) int64, the slot of the object each pixel belongs to, a
-    place in `World.slots`. infrared : Tensor (..., 1, H, W) float32 in [0, 1], 1 is warm. It doesn't depend
-    on paint. colors : Tensor (..., slots) int64, the palette entry each object drew; -1 where the scene has
-    no such object. One that nearer ones hide has drawn its color too: `visible` tells which objects show.
-    palette_of : Tensor (..., slots) int64, each object's material, whose palette it drew from; -1 as in
-    `colors`.
+    - `rgb` (..., 3, H, W) float32: sRGB in [0, 1].
+    - `lightness` (..., 1, H, W) float32: CIE L, a multiple of 0.1.
+    - `material` (..., H, W) int64: each pixel's place in `World.materials`.
+    - `object` (..., H, W) int64: the slot of the object each pixel belongs to, a place in `World.slots`.
+    - `infrared` (..., 1, H, W) float32: from 0 to 1, which is warm. It doesn't depend on paint.
+    - `colors` (..., slots) int64: the palette entry each object drew; -1 where the scene has no such object.
+      One that nearer ones hide has drawn its color too: `visible` tells which objects show.
+    - `palette_of` (..., slots) int64: each object's material, whose palette it drew from; -1 as in `colors`.
     """
 
     rgb: Tensor
@@ -52,9 +52,11 @@ class Scene:
 
     def to(self, device) -> Scene:
         """The same scene on another device."""
-        return Scene(
-            **{field.name: getattr(self, field.name).to(device_of(device)) for field in fields(self)}
-        )
+        device = device_of(device)
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change) -> Scene:
+        return Scene(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
     def __len__(self) -> int:
         if self.colors.dim() == 1:
@@ -68,10 +70,11 @@ class Scene:
         try:
             if isinstance(index, (bool, tuple, type(None))):  # of a tensor they mean other dimensions
                 raise TypeError
-            return Scene(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+            return self._each(lambda tensor: tensor[index])
         except (IndexError, RuntimeError, TypeError, ValueError):
-            wanted = f"one of {len(self)} scenes, or several"
-            raise IndexError(f"index must be {wanted}; got {came(index)}") from None
+            raise IndexError(
+                f"index must be one of {len(self)} scenes, or several; got {came(index)}"
+            ) from None
 
     def __iter__(self):
         return (self[k] for k in range(len(self)))

@@ -128,10 +128,7 @@ class World:
         return scene
 
     def colors(self, indices, device=None, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """Give what every object drew, without painting.
-
-        `colors` and `palette_of` of ``batch``, (B, slots) each.
-        """
+        """Give what every object drew, without painting: `colors` and `palette_of` of ``batch``."""
         state, device = self._state(indices, device)
         draw = whole(draw, "draw", 0, 2**32 - 1)
         tables = self._on(device)
