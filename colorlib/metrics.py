@@ -4,8 +4,6 @@ Pictures are sRGB in [0, 1], (..., 3, H, W), both of one size; leading dimension
 those of the ab plane in CIE units. For anything else each function raises TypeError or ValueError.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -149,22 +147,10 @@ def _means(numbers: dict[str, Tensor]) -> dict[str, float]:
 def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     """Color pictures whose colors are known, and compare: the model, and leaving them gray.
 
-    Parameters
-    ----------
-    model : Colorizer
-        It colors each picture once, with seed 0.
-    data : Data
-        See :func:`colorlib.training.fit`. Pictures that a :class:`colorlib.data.Folder` has a stand-in for
-        are left out; none left raises ValueError.
-    indices : sequence of int
-        Which pictures of the data, at least one.
-    **knobs
-        The model's own, see :meth:`colorlib.models.Colorizer.colorize`.
-
-    Returns
-    -------
-    dict of str to dict
-        ``"model"``, ``"gray"`` and ``"truth"``, each with the numbers of :func:`compare`.
+    The model, a `Colorizer`, colors each picture once, with seed 0 and the `knobs` that its `colorize` takes.
+    The data are those of :func:`colorlib.training.fit`, of which `indices` names at least one picture.
+    Pictures that a :class:`colorlib.data.Folder` has a stand-in for are left out; none left raises
+    ValueError. Gives the numbers of :func:`compare` for each of ``"model"``, ``"gray"`` and ``"truth"``.
     """
     if not isinstance(model, Colorizer):
         raise TypeError(f"model must be a colorizer; got {came(model)}")

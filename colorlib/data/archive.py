@@ -1,7 +1,5 @@
 """Zip files of pictures, read in place."""
 
-from __future__ import annotations
-
 import errno
 import io
 import threading

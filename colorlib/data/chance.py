@@ -1,7 +1,5 @@
 """Random numbers that depend on nothing but what they are for: hashes of whole numbers."""
 
-from __future__ import annotations
-
 import zlib
 
 import torch

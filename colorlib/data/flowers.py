@@ -1,7 +1,5 @@
 """What a flower bed is made of, drawn once each, and where its flowers stand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .sprites import Canvas

@@ -1,7 +1,5 @@
 """What a landscape is made of, drawn once each, and where its things stand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .sprites import Canvas

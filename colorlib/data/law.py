@@ -1,7 +1,5 @@
 """The answer key: what the colors of a scene can be, and how often, given everything but the colors."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

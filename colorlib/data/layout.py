@@ -1,7 +1,5 @@
 """The plan of a batch of scenes, what stands where, and how it is painted."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

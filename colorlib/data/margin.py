@@ -1,7 +1,5 @@
 """The margin of a print: even paper around a picture, where there are no colors to find."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw

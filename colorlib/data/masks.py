@@ -6,8 +6,6 @@ such a mask is the same shape, seen finer. A size is one whole number, or height
 least 1. For other sizes, names, labels or seeds, each function raises TypeError or ValueError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 
@@ -82,33 +80,19 @@ def draw(
 ) -> Tensor:
     """Draw masks on the CPU, one a seed, each of a kind that its seed chooses evenly among those given.
 
-    ``"full"``
-        All is colored.
-    ``"ten"``
-        One of the ten fixed masks, see :func:`ten`. The name of one of them gives that one.
-    ``"stripes"``
-        Stripes of one width in any direction, half of them colored: two to eight in the frame's width.
-    ``"grids"``
-        Fields like a chessboard's, each side 1/10 to 1/3 of the frame's.
-    ``"rectangles"``
-        One to four, each side 1/8 to 5/8 of the frame's.
-    ``"strokes"``
-        One to three of a brush that is 1/10 to 1/4 of the frame wide and wanders.
-    ``"noise"``
-        Each pixel by itself, with a chance that is drawn from 0.1 to 0.9 first.
-    ``"segments"``
-        A random set of the labels in the picture, each with a chance of one half, never empty.
+    - ``"full"``: all is colored.
+    - ``"ten"``: one of the ten fixed masks, see :func:`ten`. The name of one of them gives that one.
+    - ``"stripes"`` of one width in any direction, half of them colored: two to eight in the frame's width.
+    - ``"grids"``: fields like a chessboard's, each side 1/10 to 1/3 of the frame's.
+    - ``"rectangles"``: one to four, each side 1/8 to 5/8 of the frame's.
+    - ``"strokes"``: one to three of a brush that is 1/10 to 1/4 of the frame wide and wanders.
+    - ``"noise"``: each pixel by itself, with a chance that is drawn from 0.1 to 0.9 first.
+    - ``"segments"``: a random set of the labels in the picture, each with a chance of one half, never empty.
 
-    Parameters
-    ----------
-    seeds : sequence or 1-D integer tensor
-        Numbers from 0 to 2**63 - 1, such as the ``"seed"`` of a training batch; the lowest 32 bits count.
-    size : int or (int, int)
-        Below some 16 pixels a shape may fall between pixels.
-    kinds : str or sequence of str
-        One or more of ``KINDS``.
-    labels : Tensor, optional
-        Whole numbers, (B, H, W), one picture a seed; for ``"segments"`` only, which needs them.
+    The seeds are a sequence or a 1-D integer tensor of numbers from 0 to 2**63 - 1, such as the ``"seed"`` of
+    a training batch; the lowest 32 bits count. Below a size of some 16 pixels a shape may fall between
+    pixels. The kinds are one or more of ``KINDS``. Labels are whole numbers, (B, H, W), one picture a seed,
+    for ``"segments"`` only, which needs them.
     """
     height, width = _size(size)
     kinds = check_kinds(kinds)

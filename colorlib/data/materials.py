@@ -7,8 +7,6 @@ that every entry stays inside the sRGB gamut over the whole lightness range of i
 all of them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 # The lightness textures, by name; `textures.py` draws them.

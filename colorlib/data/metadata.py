@@ -1,7 +1,5 @@
 """What a file says about its picture, such as date, place and resolution, from one file to another."""
 
-from __future__ import annotations
-
 import re
 import struct
 import warnings

@@ -1,7 +1,5 @@
 """The photographs whose files come inside the scikit-image package: nothing is downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -6,8 +6,6 @@ what is no picture, or a damaged one, one of more pixels than twice ``PIL.Image.
 the page asked for; MemoryError for one that doesn't fit in memory; TypeError for another argument.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import os
@@ -245,14 +243,11 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (2 * size, 2 * size))
     image = to_srgb(image)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    if side == size:
-        image = image.crop(box)
-    else:
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
-    return np.array(image)
+    shorter = min(image.size)
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    box = (left, top, left + shorter, top + shorter)
+    lanczos = Image.Resampling.LANCZOS
+    return np.array(image.crop(box) if shorter == size else image.resize((size, size), lanczos, box=box))
 
 
 class _Quiet(threading.local):

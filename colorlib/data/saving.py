@@ -1,7 +1,5 @@
 """Saving pictures: the one door through which every colored picture goes out."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

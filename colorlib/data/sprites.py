@@ -6,8 +6,6 @@ warmth. Painting a scene is then looking up texels and putting the nearer ones o
 and texture come last, in one pass.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 EMPTY, SHADOW = -1, -2  # texels that aren't part of a thing: nothing, and a cast shadow

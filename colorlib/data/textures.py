@@ -1,7 +1,5 @@
 """Tileable banks of texture, made once. Whole numbers, so that every machine reads the same ones."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

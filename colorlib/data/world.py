@@ -6,8 +6,6 @@ give other last bits in the vectorized body of a tensor than in its tail, so a s
 it is drawn in. This way it doesn't.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 
