@@ -31,19 +31,19 @@ def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
     """
     data = _check_data(data)
     neurons = _check_data(neurons, "neurons").to(data)
-    _check_features(data, neurons)
     return _nearest(data, neurons, whole(k, "k", 1, len(neurons)))
 
 
 def _nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
+    if data.shape[1] != neurons.shape[1]:
+        raise ValueError(f"the neurons have {neurons.shape[1]} features; got data of {data.shape[1]}")
     # |x - w|^2 = |x|^2 + 2 (|w|^2 / 2 - x.w), and |x|^2 is the same for every neuron: rank by the bracket
     # alone. Distances do not change when the origin moves; near the neurons the bracket loses fewer digits.
     origin = neurons.mean(0)
     neurons = neurons - origin
     half_square = neurons.square().sum(1) / 2
-    found = torch.empty(
-        len(data), k, dtype=torch.int64, device=data.device
-    )  # one block: keeps the heap whole
+    # One block: keeps the heap whole.
+    found = torch.empty(len(data), k, dtype=torch.int64, device=data.device)
     size = max(1, PAIRS_AT_ONCE // len(neurons))
     for part, into in zip(data.split(size), found.split(size), strict=True):
         rank = torch.addmm(half_square, part - origin, neurons.T, alpha=-1)
@@ -216,9 +216,7 @@ class SOM:
     def _nearest(self, data: Tensor, k: int = 1) -> Tensor:
         if self.neurons is None:
             raise ValueError("this map has no neurons yet to compare data with: call fit first")
-        data = _check_data(data)
-        _check_features(data, self.neurons)
-        return _nearest(data.to(self.neurons), self.neurons, k)
+        return _nearest(_check_data(data).to(self.neurons), self.neurons, k)
 
 
 def _batch_epoch(data: Tensor, neurons: Tensor, distance2: Tensor, radius: float) -> Tensor:
@@ -265,11 +263,6 @@ def _check_data(data: Tensor, name: str = "data") -> Tensor:
         bad = int((~data.isfinite()).any(1).sum())
         raise ValueError(f"{name} must be finite; got NaN or infinite values in {bad} of {len(data)} rows")
     return data.detach().to(torch.promote_types(data.dtype, torch.float32))
-
-
-def _check_features(data: Tensor, neurons: Tensor) -> None:
-    if data.shape[1] != neurons.shape[1]:
-        raise ValueError(f"the neurons have {neurons.shape[1]} features; got data of {data.shape[1]}")
 
 
 def _check_decay(name: str, ends: tuple, interval: str) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from colorlib._check import came, choice, inside, integers, listed, seen
 from colorlib.color import ab_bins, soft_encode
@@ -44,13 +45,10 @@ class Law:
             raise TypeError(f"materials must be at least one Material; got {came(materials)}")
         self._names = {material.name: k for k, material in enumerate(materials)}
         self._entries = [tuple(entry[0] for entry in material.palette) for material in materials]
-        most = max(map(len, self._entries))
-        p = torch.zeros(len(materials), most, dtype=torch.float64, device="cpu")
-        ab = torch.zeros(len(materials), most, 2, dtype=torch.float64, device="cpu")
-        for k, material in enumerate(materials):
-            for e, (_, probability, a, b) in enumerate(material.palette):
-                p[k, e] = probability
-                ab[k, e, 0], ab[k, e, 1] = a, b
+        numbers = [[entry[1:] for entry in material.palette] for material in materials]
+        numbers = [torch.tensor(each, dtype=torch.float64, device="cpu") for each in numbers]
+        numbers = pad_sequence(numbers, batch_first=True)  # with 0, up to the longest palette
+        p, ab = numbers[..., 0].contiguous(), numbers[..., 1:].contiguous()
         if not torch.allclose(p.sum(1), p.new_ones(len(p)), atol=1e-12):
             raise ValueError("the probabilities of a palette must sum to 1")
         mean = (p[..., None] * ab).sum(1)
