@@ -19,9 +19,8 @@ def _pair(rgb: Tensor, truth: Tensor) -> None:
     _pictures(rgb)
     _pictures(truth, "truth")
     if rgb.shape[-2:] != truth.shape[-2:]:
-        raise ValueError(
-            f"rgb and truth must be of one size; got {tuple(rgb.shape)} and {tuple(truth.shape)}"
-        )
+        shapes = f"{tuple(rgb.shape)} and {tuple(truth.shape)}"
+        raise ValueError(f"rgb and truth must be of one size; got {shapes}")
     _broadcast("rgb and truth", rgb, truth)
 
 

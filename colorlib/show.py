@@ -14,6 +14,7 @@ import html
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,12 +32,12 @@ _LARGEST_LOSSLESS = 150_000  # bytes
 _FIGURE_DPI = 144
 
 
+@dataclass(eq=False, repr=False)
 class HTMLFigure:
     """A finished figure: notebooks show it as HTML, everything else as its one-line description."""
 
-    def __init__(self, markup: str, description: str):
-        self.markup = markup
-        self.description = description
+    markup: str
+    description: str
 
     def _repr_html_(self) -> str:
         return self.markup
@@ -50,37 +51,29 @@ def _as_picture(image) -> Image.Image:
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     if hasattr(image, "savefig"):
-        return _rasterize(image)
+        import matplotlib.pyplot as plt
+
+        buffer = io.BytesIO()
+        image.savefig(buffer, format="png", dpi=_FIGURE_DPI, facecolor="white")
+        plt.close(image)  # so that the notebook does not show it twice
+        return Image.open(buffer).convert("RGB")
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()  # numpy has no bfloat16
     if not isinstance(image, np.ndarray):
-        raise TypeError(
-            "each of the images must be a tensor or array (3, H, W) or (1, H, W), a PIL image or a figure; "
-            f"got {came(image)}"
-        )
+        wanted = "a tensor or array (3, H, W) or (1, H, W), a PIL image or a figure"
+        raise TypeError(f"each of the images must be {wanted}; got {came(image)}")
     if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
         raise ValueError(f"each of the images must be (3, H, W) or (1, H, W); got {tuple(image.shape)}")
     if not np.issubdtype(image.dtype, np.floating):
         raise TypeError(f"the images must be floating point in [0, 1]; got {image.dtype}")
     # Rounding may leave a color a hair outside; anything more is a mistake that clipping would hide.
-    if not (image.min() >= -0.01 and image.max() <= 1.01):
-        raise ValueError(
-            f"the images must be in [0, 1]; got values from {image.min():.3g} to {image.max():.3g}"
-        )
+    least, most = image.min(), image.max()
+    if not (least >= -0.01 and most <= 1.01):
+        raise ValueError(f"the images must be in [0, 1]; got values from {least:.3g} to {most:.3g}")
     pixels = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
     pixels = np.repeat(pixels, 3, axis=0) if pixels.shape[0] == 1 else pixels
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
-def _rasterize(figure) -> Image.Image:
-    """Turn the matplotlib figure into a picture, and close it."""
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_FIGURE_DPI, facecolor="white")
-    plt.close(figure)
-    return Image.open(buffer).convert("RGB")
 
 
 def _data_uri(picture: Image.Image, chart: bool) -> str:
@@ -102,15 +95,13 @@ def _data_uri(picture: Image.Image, chart: bool) -> str:
 def _img(image, alt: str, width: int | None = None, extra: str = "") -> str:
     """The ``<img>`` element of one picture, as wide as its column or as ``width`` CSS pixels at most."""
     chart = hasattr(image, "savefig")
-    if chart:
-        width = width or round(image.get_figwidth() * 96)
+    width = width or (round(image.get_figwidth() * 96) if chart else None)
     picture = _as_picture(image)
     pixelated = not chart and max(picture.size) <= _PIXEL_ART_SIDE
     style = "width:100%;height:auto;margin:0;" + ("image-rendering:pixelated;" if pixelated else "")
-    if width:
-        style += f"max-width:{width}px;"
+    style += f"max-width:{width}px;" if width else ""
     return (
-        f'<img src="{_data_uri(picture, chart)}" alt="{html.escape(alt, quote=True)}"'
+        f'<img src="{_data_uri(picture, chart)}" alt="{html.escape(alt)}"'
         f' width="{picture.width}" height="{picture.height}" style="{style}{extra}">'
     )
 
@@ -128,7 +119,7 @@ def figure(fig, alt: str) -> HTMLFigure:
     markup = _img(fig, alt, extra=f"min-width:{smallest}px;")
     return HTMLFigure(
         '<figure class="colorlib-figure" style="margin:1em 0;overflow-x:auto" tabindex="0"'
-        f' aria-label="{html.escape(alt, quote=True)}">{markup}</figure>',
+        f' aria-label="{html.escape(alt)}">{markup}</figure>',
         f"figure: {alt}",
     )
 
@@ -161,13 +152,11 @@ def grid(
         title = f'<div style="{_TITLE}">{html.escape(titles[i])}</div>' if titles is not None else ""
         cells.append(f'<div style="min-width:0">{_img(image, words, width)}{title}</div>')
     # With `columns`, a narrow page shrinks the images; without, it breaks the row.
-    track = (
-        f"repeat({columns},minmax(0,{width}px))" if columns else f"repeat(auto-fill,minmax({width}px,1fr))"
-    )
-    label = f' role="group" aria-label="{html.escape(alt, quote=True)}"' if alt else ""
+    track = f"{columns},minmax(0,{width}px)" if columns else f"auto-fill,minmax({width}px,1fr)"
+    label = f' role="group" aria-label="{html.escape(alt)}"' if alt else ""
     return HTMLFigure(
         f'<figure class="colorlib-grid"{label} style="display:grid;gap:8px;margin:1em 0;'
-        f'grid-template-columns:{track}">{"".join(cells)}</figure>',
+        f'grid-template-columns:repeat({track})">{"".join(cells)}</figure>',
         f"grid of {len(images)} images" + (f": {alt}" if alt else ""),
     )
 
@@ -190,7 +179,7 @@ def _stack(images: list, labels: list[str], title, start, width, alt) -> tuple[s
     elements = ""
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         element = _img(image, f"{alt}: {label}", width, "" if i == start else "display:none;")
-        elements += element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1)
+        elements += element.replace("<img ", f'<img data-label="{html.escape(label)}" ', 1)
     return title, start, width, elements
 
 
@@ -218,9 +207,9 @@ def frames(
         f'<span>{html.escape(title)}</span><input type="range" min="0" max="{len(images) - 1}" step="1"'
         # The data attribute asks JupyterLab to leave the arrow keys to the slider.
         f' value="{start}" data-lm-suppress-shortcuts="true" autocomplete="off"'
-        f' aria-label="{html.escape(title, quote=True)}"'
+        f' aria-label="{html.escape(title)}"'
         f' aria-valuetext="{now}" style="flex:1 1 10em;min-width:8em;height:2em;margin:0"'
-        f' oninput="{html.escape(_ON_INPUT, quote=True)}">'
+        f' oninput="{html.escape(_ON_INPUT)}">'
         f'<output style="min-width:4em">{now}</output></label>'
         "</figure>"
     )
@@ -260,12 +249,12 @@ def choices(
     boxes = "".join(
         '<label style="display:inline-flex;gap:0.4em;align-items:center;min-height:2em">'
         f'<input type="checkbox"{" checked" if start >> k & 1 else ""} data-lm-suppress-shortcuts="true"'
-        f' autocomplete="off" onchange="{html.escape(_ON_CHOICE, quote=True)}">{html.escape(name)}</label>'
+        f' autocomplete="off" onchange="{html.escape(_ON_CHOICE)}">{html.escape(name)}</label>'
         for k, name in enumerate(names)
     )
     markup = (
         f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{pictures}'
-        f'<div role="group" aria-label="{html.escape(title, quote=True)}"'
+        f'<div role="group" aria-label="{html.escape(title)}"'
         ' style="display:flex;flex-wrap:wrap;gap:0 1.2em;align-items:center;padding:0.4em 0">'
         f"<span>{html.escape(title)}:</span>{boxes}</div>"
         # Seen by nobody, said aloud by a screen reader: the image that takes the other's place is not.
@@ -303,19 +292,15 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
         f'<td style="text-align:left">{html.escape(text)}</td></tr>'
         for name, text in rows
     )
-    display(
-        HTMLFigure(
-            f'<div id="claim-{identifier}" class="colorlib-claim"><table style="margin:0.5em 0">'
-            f'<caption style="caption-side:top;text-align:left"><strong>Claim {identifier}</strong></caption>'
-            f"{body}</table></div>",
-            f"claim {identifier} ({source}): {claimed} Measured here: {ours} Verdict: {verdict}.",
-        )
+    markup = (
+        f'<div id="claim-{identifier}" class="colorlib-claim"><table style="margin:0.5em 0">'
+        f'<caption style="caption-side:top;text-align:left"><strong>Claim {identifier}</strong></caption>'
+        f"{body}</table></div>"
     )
+    told = f"claim {identifier} ({source}): {claimed} Measured here: {ours} Verdict: {verdict}."
+    display(HTMLFigure(markup, told))
     # The metadata is the form in which MyST-NB's `glue` stores values; its prefix keeps them off the page.
     prefix = "application/papermill.record/"
     for part, text in [("source", source), ("claim", claimed), ("ours", ours), ("held", verdict)]:
-        display(
-            {prefix + "text/plain": repr(text)},
-            raw=True,
-            metadata={"scrapbook": {"name": f"{identifier}-{part}", "mime_prefix": prefix}},
-        )
+        scrap = {"name": f"{identifier}-{part}", "mime_prefix": prefix}
+        display({prefix + "text/plain": repr(text)}, raw=True, metadata={"scrapbook": scrap})

@@ -160,9 +160,8 @@ class SOM:
         choice(init, "init", ("pca", "sample"))
         if init == "sample":
             if len(data) < count:
-                raise ValueError(
-                    f"init='sample' needs a sample for each of {count} neurons, got {len(data)} samples"
-                )
+                message = f"init='sample' needs a sample for each of {count} neurons"
+                raise ValueError(f"{message}, got {len(data)} samples")
             return data[torch.randperm(len(data), generator=generator)[:count].to(data.device)]
         mean = data.mean(0)
         centered = data - mean

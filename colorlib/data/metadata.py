@@ -73,9 +73,8 @@ def read_metadata(image: Image.Image) -> Metadata:
             texts = dict(getattr(image, "text", {}))  # of a PNG file, which is loaded for it
         except Exception:
             broken.add("texts")
-        iptc = (
-            image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else (info.get("photoshop") or {}).get(0x0404)
-        )
+        photoshop = info.get("photoshop") or {}
+        iptc = image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else photoshop.get(0x0404)
     if not said and len(info.get("exif") or b"") > 20:
         broken.add("EXIF")  # Pillow has noticed, and kept it to itself
     elif caught and not broken:
@@ -151,11 +150,8 @@ def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -
     if kind == "JPEG":
         if len(options["exif"]) > SEGMENT:
             lost.append("long entries of its EXIF")
-            entries = [
-                (len(_block({part: {tag: tags[part][tag]}})), part, tag)
-                for part in tags
-                for tag in tags[part]
-            ]
+            each = [(part, tag) for part in tags for tag in tags[part]]
+            entries = [(len(_block({part: {tag: tags[part][tag]}})), part, tag) for part, tag in each]
             for _, part, tag in sorted(entries, reverse=True):
                 if len(options["exif"]) > SEGMENT:
                     del tags[part][tag]
@@ -191,9 +187,8 @@ def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -
 def srgb_profile() -> bytes:
     """A small ICC profile of sRGB, the same bytes each time."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return (
-        profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
-    )  # in place of the time of day
+    # In place of the time of day:
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def _directory(tags: dict[int, dict]) -> ImageFileDirectory_v2:
@@ -219,9 +214,8 @@ def _xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
     facts |= dict(zip(("tiff:ImageWidth", "tiff:ImageLength"), size, strict=True))
     facts |= dict(zip(("exif:PixelXDimension", "exif:PixelYDimension"), size, strict=True))
     for name, value in facts.items():
-        xmp = re.sub(
-            rb"(?<!/)(%s(?:\s*=\s*[\"']|>))[^\"'<]*" % name.encode(), rb"\g<1>%s" % str(value).encode(), xmp
-        )
+        pattern = rb"(?<!/)(%s(?:\s*=\s*[\"']|>))[^\"'<]*" % name.encode()
+        xmp = re.sub(pattern, rb"\g<1>%s" % str(value).encode(), xmp)
     return xmp
 
 

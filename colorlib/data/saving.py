@@ -98,10 +98,8 @@ def plan(
         if Image.registered_extensions().get(name.suffix.lower()) in ("TIFF", "DCX"):
             with suppress(OSError, ValueError, MemoryError):  # then it is named when its turn comes
                 count = pages(source)
-        rests = [
-            [f"{page}{number}{ending or old}" for number in numbers]
-            for page in ("", *(f"-page-{page}" for page in range(2, count + 1)))
-        ]
+        paged = ("", *(f"-page-{page}" for page in range(2, count + 1)))
+        rests = [[f"{page}{number}{ending or old}" for number in numbers] for page in paged]
         whole = os.path.abspath(source)
         digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]
         choices = [
@@ -136,16 +134,13 @@ def check(jobs: Iterable[Job], replace: bool) -> None:
         with suppress(OSError):  # a link to nowhere
             about = os.stat(target)
             if (about.st_dev, about.st_ino) in sources:
-                raise ValueError(
-                    f"{target} would replace a picture that is to be colored; choose another --out"
-                )
+                message = "would replace a picture that is to be colored; choose another --out"
+                raise ValueError(f"{target} {message}")
         there.append(target)
     if there and not replace:
         more = f", and {len(there) - 1} more" if len(there) > 1 else ""
-        raise ValueError(
-            f"{there[0]} is there already{more}; choose another --out, or --skip to do what is missing, or "
-            "--force to replace"
-        )
+        advice = "choose another --out, or --skip to do what is missing, or --force to replace"
+        raise ValueError(f"{there[0]} is there already{more}; {advice}")
 
 
 def _short(base: str, rest: str, digest: str) -> str:
