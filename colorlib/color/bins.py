@@ -118,16 +118,9 @@ def _nearest_five(a, b):
     u, v = torch.maximum(size_a, size_b), torch.minimum(size_a, size_b)
     step, twice = STEP**2, 2 * STEP
     down, left, diagonal = step + twice * v, step + twice * u, 2 * step - twice * (u + v)
-    distances = torch.stack(
-        [
-            torch.zeros_like(u),
-            step - twice * u,
-            step - twice * v,
-            torch.minimum(down, diagonal),
-            torch.minimum(torch.maximum(down, diagonal), left),
-        ],
-        1,
-    )
+    fourth, fifth = torch.minimum(down, diagonal), torch.minimum(torch.maximum(down, diagonal), left)
+    nearest = [torch.zeros_like(u), step - twice * u, step - twice * v, fourth, fifth]
+    distances = torch.stack(nearest, 1)
 
     # Points outside the table, and NaN, are taken to its rim, where there are no bins.
     row, column = ((grid + _REACH).clamp(0, 2 * _REACH).nan_to_num(nan=0).long() for grid in (grid_a, grid_b))
@@ -169,8 +162,8 @@ def double(x):
 def soft_encode(ab, k=5, sigma=5.0):
     """Spread each color over the k bins nearest to it, with Gaussian weights (section 2.1).
 
-    From (..., 2, H, W), (N, 2) or (2,), any points of the plane, to indices, int64, and weights, both (...,
-    k, H, W), (N, k) or (k,): rows of `ab_bins`, nearest first, and equally near ones in any order. The k
+    From any points of the plane, (..., 2, H, W), (N, 2) or (2,), to indices, int64, and weights, with k in
+    place of 2. The indices are rows of `ab_bins`, nearest first, and equally near ones in any order. The k
     nearest of all 313 bins, k from 1 to 313, are found exactly. Their weights are proportional to exp(-d^2 /
     (2 sigma^2)), where d is the distance to the bin's center, and sum to 1. `sigma` is in CIE units, above 0;
     infinity gives each of the k bins the same weight. A color that is not finite gets the weights NaN and the
@@ -191,9 +184,8 @@ def soft_encode(ab, k=5, sigma=5.0):
     if k <= 5:
         indices, distances = (x[:, :k] for x in _nearest_five(a, b))
     else:
-        indices, distances = (
-            x.unflatten(0, a.shape).movedim(-1, 1) for x in _nearest(a.flatten(), b.flatten(), k)
-        )
+        found = _nearest(a.flatten(), b.flatten(), k)
+        indices, distances = (x.unflatten(0, a.shape).movedim(-1, 1) for x in found)
     # Within these limits the square of sigma is neither 0 nor infinite in float32.
     weights = (distances / (-2 * min(max(sigma, 1e-15), 1e15) ** 2)).exp()
     weights = (weights / weights.sum(1, keepdim=True)).to(ab.dtype)
@@ -231,10 +223,8 @@ def annealed_mean(logits, temperature=0.38):
         broken = wide.isnan().any(-1, keepdim=True)
         ab = bins[wide.argmax(-1)].masked_fill(broken, math.nan)
     else:
-        if temperature > limits.max:
-            wide = wide.masked_fill(wide > -math.inf, 0)
-        else:
-            wide = wide / max(temperature, limits.tiny)
+        flattest = temperature > limits.max
+        wide = wide.masked_fill(wide > -math.inf, 0) if flattest else wide / max(temperature, limits.tiny)
         ab = wide.softmax(-1) @ bins
     return (ab if flat else ab.movedim(-1, -3)).to(logits.dtype)
 

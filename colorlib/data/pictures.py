@@ -220,9 +220,9 @@ def pages(path) -> int:
 def read(path, gray: bool = False, page: int = 1) -> Tensor:
     """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
 
-    It is a tensor in [0, 1], float32, (3, H, W); with `gray` that of :func:`colorlib.color.rgb_to_gray`, (1,
-    H, W). `page` is from 1 to :func:`pages`. Transparency is put on white. Of an animation the first picture
-    is taken. Numbers of more than 8 bits, of ink, of Lab or of a palette, with white as 0 or with a sign, are
+    It is a float32 tensor in [0, 1], (3, H, W); with `gray` (1, H, W), by :func:`colorlib.color.rgb_to_gray`.
+    `page` is from 1 to :func:`pages`. Transparency is put on white. Of an animation the first picture is
+    taken. Numbers of more than 8 bits, of ink, of Lab or of a palette, with white as 0 or with a sign, are
     read as their file says they are meant.
 
     >>> file = io.BytesIO()
