@@ -64,7 +64,8 @@ class Folder:
     that have pictures in them; and `unfit`, the numbers of the pictures asked for so far for which others
     stand in. Its `identity` is a hash of the pictures' names and sizes, and in a zip file of their CRCs: the
     same on another machine, and another one where a picture was added, taken away or changed (but for one
-    changed in a folder without changing its size).
+    changed in a folder without changing its size). An argument out of its range raises TypeError or
+    ValueError.
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
