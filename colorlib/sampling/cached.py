@@ -273,7 +273,9 @@ class _Pixel:
         last_bias = pixelcnn.to_levels.bias
         if self.marginal is not None:
             marginal = self.marginal
-            self.of_pixel = [torch.zeros(count, n, **like) for n in (marginal.levels, marginal.hidden)]
+            self.of_pixel = [
+                torch.zeros(count, n, **like) for n in (marginal.levels, marginal.hidden_channels)
+            ]
             self.cr_to_cb_hidden = marginal.cr_to_cb.weight[:, :, 0, 0].T.contiguous()
             self.hidden_to_cb = marginal.to_cb.weight[:, :, 0, 0].T.contiguous()
             # The gate is one more score of each channel, the last one.
@@ -347,8 +349,8 @@ class _Pixel:
         scores, gate = scores[:, :-1], scores[:, -1:]
         marginal = self.of_pixel[channel]
         if channel == 1:
-            waves = self.marginal.waves(self.own_chroma[0][:, 0])
-            hidden = torch.addmm(marginal, waves, self.cr_to_cb_hidden).relu_()
+            cosines = self.marginal.cosines(self.own_chroma[0][:, 0])
+            hidden = torch.addmm(marginal, cosines, self.cr_to_cb_hidden).relu_()
             marginal = torch.addmm(self.marginal.to_cb.bias, hidden, self.hidden_to_cb)
         return self.marginal.mixture(scores, marginal, gate, 1)
 

@@ -113,9 +113,9 @@ def check(
     progress: Callable | None,
 ) -> Task:
     """Check the arguments that both samplers share."""
-    if not isinstance(pixelcnn, torch.nn.Module) or not hasattr(pixelcnn, "condition"):
+    if not isinstance(pixelcnn, torch.nn.Module) or not hasattr(pixelcnn, "condition_channels"):
         raise TypeError(f"pixelcnn must be a PixelCNN; got {came(pixelcnn)}")
-    floating(condition, "condition", f"(B, {pixelcnn.condition}, h, w)", empty=False)
+    floating(condition, "condition", f"(B, {pixelcnn.condition_channels}, h, w)", empty=False)
     weight = next(pixelcnn.parameters())
     if (condition.dtype, condition.device) != (weight.dtype, weight.device):
         raise ValueError(

@@ -133,7 +133,7 @@ class Rows:
 
 
 class Memory:
-    """Attention, see `colorlib.models.pixelcnn.Recall`: once a row, and within the row once a pixel.
+    """`colorlib.models.pixelcnn_extras.CausalSelfAttention`: once a row, and within the row once a pixel.
 
     What a row's pixels recall of the rows above needs nothing of the row itself. So it is one product for the
     whole row. It is no part of the CUDA graph, since it grows from row to row.
