@@ -1,6 +1,9 @@
 """PixColor: its parts counted against the paper's table, its losses, its training, and what it draws."""
 
+import doctest
+import importlib
 import urllib.error
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 import torch
@@ -11,7 +14,9 @@ from colorlib import zoo
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
 from colorlib.data import World
 from colorlib.models import ConditionNetwork, PixColor, PixColorSettings, PixelCNN, Refinement
+from colorlib.models.base import evaluating
 from colorlib.models.grid import cr_cb_to_ab, nearest_pixels, pad, rgb_to_cr_cb
+from colorlib.models.pixcolor_settings import OLD_NAMES, OLD_VALUES
 from colorlib.models.teacher import LawTeacher
 from colorlib.training import Recipe, fit, history, recipes
 
@@ -665,6 +670,57 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
 def test_bad_parameters_are_named(settings, error, message):
     with pytest.raises(error, match=message):
         PixColor(**settings)
+
+
+def test_settings_of_before_build_the_same_model():
+    model = tiny(downsample="nearest", num_frequencies=3, head_channels=6, materials=5)
+    before = {new: old for old, new in OLD_NAMES.items()}
+    words = {(name, new): old for name, table in OLD_VALUES.items() for old, new in table.items()}
+    old = {before.get(k, k): words.get((k, v), v) for k, v in model.settings.items()}
+    assert {"reduction": 4, "cells": "pixel", "first_weights": "even", "waves": 3}.items() <= old.items()
+    again = PixColor.rebuild(old, model.state_dict())
+    assert again.settings == model.settings
+    again.load_state_dict(model.state_dict())
+    assert set(OLD_NAMES.values()) <= {field.name for field in fields(PixColorSettings)}
+    with pytest.raises(ValueError, match="no settings warmth; a newer version may have them"):
+        PixColor.rebuild({**old, "warmth": 1}, model.state_dict())
+
+
+def test_settings_stay_as_they_were_checked():
+    settings = PixColorSettings()
+    with pytest.raises(FrozenInstanceError):
+        settings.width = 7
+    assert all(field.name in PixColor(**tiny().settings).settings for field in fields(settings))
+
+
+def test_layers_frozen_by_hand_stay_frozen():
+    model = tiny().train()
+    model.condition.backbone.eval()
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(Stop), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise Stop
+    assert [module.training for module in model.modules()] == modes and len(set(modes)) == 2
+    model.log_prob(noise(1, 1, 8, 8), torch.zeros(1, 2, 2, 2))
+    assert [module.training for module in model.modules()] == modes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "models.pixcolor",
+            "models.pixcolor_settings",
+            "models.grid",
+            "models.condition",
+            "models.pixelcnn",
+        ),
+        *("sampling.cached", "sampling.draw"),
+    ],
+)
+def test_examples_say_what_happens(name):
+    failed, tried = doctest.testmod(importlib.import_module(f"colorlib.{name}"))
+    assert tried and not failed
 
 
 def test_a_map_of_another_grid_is_refused():

@@ -26,42 +26,29 @@ from colorlib.sampling import sample
 class PixColor(Colorizer):
     """PixColor: draws a small map of chroma pixel by pixel, then refines it at the picture's size.
 
-    It has three parts. Each can be used by itself; the first two learn together, the third apart::
+    Its settings are those of :class:`PixColorSettings`. It has three parts. Each can be used by itself; the
+    first two learn together, the third apart::
 
         gray                  -> condition  -> features of the grid      (ConditionNetwork)
         features, past chroma -> pixelcnn   -> logits of the next value  (PixelCNN)
         gray, enlarged chroma -> refinement -> chroma                    (Refinement)
 
-    With the ResNet-101 a pixel of the grid stands for 8 x 8 pixels of the picture: a picture of 224 x 224 has
-    28 x 28. Chroma is Cr, then Cb, of full-range YCbCr, both from -1 to 1. A map drawn is one whole choice of
-    colors, so the samples of a picture differ and none is a mean of them.
+    With the ResNet-101 a picture of 224 x 224 pixels has a grid of 28 x 28. Chroma is Cr, then Cb, of
+    full-range YCbCr, both from -1 to 1. A map drawn is one whole choice of colors, so the samples of a
+    picture differ and none is a mean of them.
 
-    The source leaves some things open. Built here: gray of the picture's CIE lightness takes the place of
-    luma, so that training sees the gray that :meth:`colorize` is given; the 32 levels are steps of 1/16, with
-    one that is exactly gray; the target is what a cell holds, rounded to levels; for the refinement's layers
-    and for how the condition enters see the two classes. A picture whose sides don't fit the grid is
-    continued with its edge pixels, and the result is cropped.
+    The source (Guadarrama, Dahl, Bieber, Norouzi, Shlens, Murphy, "PixColor: Pixel Recursive Colorization",
+    BMVC 2017, Table 2) leaves some things open. Built here: gray of the picture's CIE lightness takes the
+    place of luma, so that training sees the gray that :meth:`colorize` is given; the 32 levels are steps of
+    1/16, with one that is exactly gray. A picture whose sides don't fit the grid is continued with its edge
+    pixels, and the result is cropped.
 
-    Source: Guadarrama, Dahl, Bieber, Norouzi, Shlens, Murphy, "PixColor: Pixel Recursive Colorization", BMVC
-    2017, Table 2.
+    ``figures`` holds what the last call of :meth:`pixelcnn_loss` was made of, where that is more than one
+    thing: ``"nats"``, and of ``"segmentation"``, ``"marginal"`` and ``"gate"`` those that it has.
 
     >>> model = PixColor.small()
     >>> model.colorize(torch.rand(1, 1, 16, 16), samples=2, seed=0).shape
     torch.Size([2, 1, 3, 16, 16])
-
-    Parameters
-    ----------
-    pretrained : bool
-        Whether the ResNet-101 starts from torchvision's ImageNet weights, which are downloaded once;
-        DownloadError where they can't be.
-    **settings
-        Those of :class:`PixColorSettings`.
-
-    Attributes
-    ----------
-    figures : dict of str to Tensor
-        With ``materials`` or ``head_channels``, what the last call of :meth:`pixelcnn_loss` was made of:
-        ``"nats"``, and of ``"segmentation"``, ``"marginal"`` and ``"gate"`` those that it has.
     """
 
     draws = True
@@ -88,8 +75,8 @@ class PixColor(Colorizer):
     def rebuild(cls, settings: dict, tensors: dict[str, Tensor]) -> PixColor:
         """Build the model of a weights file, whenever it was written."""
         settings = PixColorSettings.renamed(settings)
-        known = {"pretrained", *(field.name for field in fields(PixColorSettings))}
-        if unknown := sorted(settings.keys() - known):
+        known = {field.name for field in fields(PixColorSettings)}
+        if unknown := sorted(settings.keys() - known - {"pretrained"}):
             raise ValueError(f"PixColor has no settings {', '.join(unknown)}; a newer version may have them")
         return cls(**settings)
 
@@ -111,14 +98,11 @@ class PixColor(Colorizer):
     def pixelcnn_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give the mean nats of a value of the small chroma map; knowing nothing costs log(levels).
 
-        Added, each with the weight 1, is what teaches the condition network as well:
-
-        - with materials, the mean nats of a cell's material given the condition there (the paper's condition
-          network had learned to segment photographs before);
-        - with a marginal head, the mean nats of a value under it alone: of the value drawn, or by a law of
-          all that the cell might have had;
-        - with both a head and a law, the copy gate's mean cross entropy: it should be open in the first cell
-          of each thing, and shut elsewhere.
+        With materials, the mean nats of a cell's material are added (the paper's condition network had
+        learned to segment photographs before). With a marginal head, the mean nats of a value under it alone
+        are: of the value drawn, or by a law of all that the cell might have had. With both a head and a law,
+        the copy gate's mean cross entropy is: it should be open in the first cell of each thing, and shut
+        elsewhere. All of these have the weight 1, and teach the condition network as well.
 
         With a law, the first cell of each thing costs the mean over all colors that the thing might have had,
         each with its chance; for Cb these are the colors with the Cr drawn. What came before stays as it was
@@ -170,10 +154,7 @@ class PixColor(Colorizer):
         return F.cross_entropy(self.condition.segment(condition).float(), material)
 
     def refinement_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Give the mean squared error of full-size chroma made from the true small map and the gray picture.
-
-        The batch has ``"rgb"``, (B, 3, H, W) in [0, 1].
-        """
+        """Give the mean squared error of full-size chroma made of the true small map and the gray picture."""
         rgb = batch["rgb"]
         coarse = self.enlarge(self.pixelcnn.values(self.levels(rgb)), rgb.shape[-2:])
         return F.mse_loss(self.refinement(rgb_to_gray(rgb), coarse).to(rgb.dtype), rgb_to_cr_cb(rgb))

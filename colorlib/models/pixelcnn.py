@@ -24,13 +24,11 @@ CHROMA, GATE = 0.2, 0.34
 class PixelCNN(nn.Module):
     """A distribution over small chroma maps: a product of one factor for each value, in raster order.
 
-    The channels are Cr first, then Cb. A pixel's Cr is given all pixels before it, row by row from the top
-    left; its Cb is given these and its own Cr. All are given the condition, everywhere.
-
-    Two stacks run through the layers. The vertical one sees the rows above; the horizontal one sees the
-    pixel's row, and the vertical one. Each stack alone is a plain convolution cut to one side, so the pair
-    has no blind spot. In the horizontal stack the first half of the channels belongs to Cr, the second to Cb;
-    masks between the two keep their order within a pixel.
+    A pixel's Cr is given all pixels before it, row by row from the top left; its Cb is given these and its
+    own Cr. All are given the condition, everywhere. Two stacks run through the layers. The vertical one sees
+    the rows above; the horizontal one sees the pixel's row, and the vertical one. Each stack alone is a plain
+    convolution cut to one side, so the pair has no blind spot. In the horizontal stack the first half of the
+    channels belongs to Cr, the second to Cb; masks between the two keep their order within a pixel.
 
     With a marginal head each value is drawn from a mixture: by a copy gate, which sees what the logits see,
     from the head's distribution, or else as the past suggests.
