@@ -320,7 +320,8 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
         raise ValueError(f"there is no model {name!r}, but {', '.join(MODELS)}")
     kind, settings = MODELS[name], dict(**settings)
     arguments = inspect.signature(kind).parameters
-    if unknown := settings.keys() - arguments:
+    # A class that takes any setting checks them itself, in `rebuild`.
+    if "settings" not in arguments and (unknown := settings.keys() - arguments):
         raise ValueError(f"{kind.__name__} has no settings {_some(unknown)}; a newer version may have them")
     if "pretrained" in arguments:
         settings["pretrained"] = False  # no download: the tensors take the place of such weights
@@ -330,7 +331,7 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
     if wrong := _not_finite(tensors):
         raise ValueError(f"not finite: {_some(wrong)}")
     with torch.device("meta"), _Sketch(1000 + 20 * len(tensors)):
-        wanted = kind(**settings).state_dict()
+        wanted = kind.rebuild(settings, tensors).state_dict()
     both = wanted.keys() & tensors
     for what, keys in {
         "it lacks": wanted.keys() - both,
@@ -339,7 +340,7 @@ def _assemble(name: str, settings: dict, side: int | None, tensors: dict[str, Te
     }.items():
         if keys:
             raise ValueError(f"{what}: {_some(keys)}")
-    model = kind(**settings)
+    model = kind.rebuild(settings, tensors)
     model.load_state_dict(tensors)
     model.side = None if side is None else whole(side, "side", 1)
     return model

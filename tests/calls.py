@@ -71,7 +71,9 @@ def built(name):
 @functools.cache
 def pixelcnn():
     torch.manual_seed(0)
-    return models.PixelCNN(4, 1, 3, hidden=4, levels=3, condition=3)
+    return models.PixelCNN(
+        models.PixColorSettings(width=4, blocks=1, kernel=3, hidden_channels=4, levels=3), 3
+    )
 
 
 @functools.cache

@@ -26,7 +26,8 @@ HOME = str(Path(colorlib.__file__).parent)
 # What is no function of its own: values, errors, and what only hands its arguments on or takes none.
 EXEMPT = {
     "data.Palette", "data.Scene", "masks", "models.Colorizer", "models.Colorizer.loss",
-    "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize", "sampling.Stopped",
+    "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize",
+    "models.Colorizer.rebuild", "sampling.Stopped",
     "models.ColorGAN.loss", "models.MaskedGAN.loss", "models.ColorGAN.players", "models.MaskedGAN.players",
     "models.ResNetRegressor.small", "show.HTMLFigure", "training.Interrupted", "training.TrainingError",
     "training.Player", "recipes.Recipe", "recipes.Recipe.rate", "recipes.names", "zoo.shipped",

@@ -14,6 +14,7 @@ from colorlib.models.losses import (
 from colorlib.models.masked import MaskedGAN
 from colorlib.models.patch import PatchMLP
 from colorlib.models.pixcolor import PixColor, Refinement
+from colorlib.models.pixcolor_settings import PixColorSettings
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.regression import ResNetRegressor
 
@@ -27,6 +28,7 @@ __all__ = [
     "PatchDiscriminator",
     "PatchMLP",
     "PixColor",
+    "PixColorSettings",
     "PixelCNN",
     "Refinement",
     "ResNetGenerator",

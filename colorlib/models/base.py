@@ -1,6 +1,8 @@
 """What every colorizer has in common: gray in, chroma from the model, the input's own lightness out."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,11 @@ class Colorizer(nn.Module):
     side: int | None = None
     draws: bool = False
     settings: dict = {}
+
+    @classmethod
+    def rebuild(cls, settings: dict, tensors: dict[str, Tensor]) -> "Colorizer":
+        """Build the model of a weights file, whose tensors are loaded later: its settings, its tensors."""
+        return cls(**settings)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Give the training loss of a batch, a scalar.
@@ -137,15 +144,25 @@ class Colorizer(nn.Module):
             generator.seed()
         else:
             generator.manual_seed(seed)
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
+        with evaluating(self):
             seen = _reduce(lightness, side).to(weight.dtype)
             ab = self.chroma(seen, samples, generator, **knobs).to(lightness)
-        finally:
-            for module, training in modes:
-                module.training = training
         return _join(lightness, ab)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own mode afterwards.
+
+    So layers that were frozen by hand stay frozen in a model that is in training.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _lightness(gray: Tensor) -> Tensor:

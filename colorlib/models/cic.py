@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from colorlib._check import image, number, whole
 from colorlib.color import ab_bins, annealed_mean, rebalancing_weights, rgb_to_lab, soft_encode
-from colorlib.models.base import Colorizer, asked, fitting, true_rgb
+from colorlib.models.base import Colorizer, asked, evaluating, fitting, true_rgb
 from colorlib.models.blocks import Norm
 from colorlib.models.losses import sparse_cross_entropy
 
@@ -208,12 +208,8 @@ class CIC(Colorizer):
         Tensor
             Probabilities, (B, 313, ceil(H / 4), ceil(W / 4)), summing to 1 over the bins.
         """
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self._rebalanced(lightness, rebalance).softmax(1)
-        finally:
-            self.train(training)
 
     def _rebalanced(self, lightness: Tensor, rebalance: float | None) -> Tensor:
         power = self.rebalance if rebalance is None else _power(rebalance)

@@ -224,28 +224,27 @@ _FLOWERS_MASKED = {"mask_weight": 100.0, "width": 10, "layers": 3}
 _FLOWERS_GAN = replace(_QUICK_GAN, steps=2_000, warmup=200, ema=0.999, checkpoint_every=500)
 _SMALL_PIXCOLOR = {
     "backbone": "small",
-    "reduction": 4,
+    "stride": 4,
     "width": 32,
     "blocks": 4,
     "kernel": 3,
-    "hidden": 128,
-    "refinement": 8,
-    "cells": "pixel",
-    "first_weights": "even",
+    "hidden_channels": 128,
+    "refinement_channels": 8,
+    "downsample": "nearest",
 }
 # Everything that the PixelCNN of the world can be told, from the first step: names, chances, each cell's own
 # gray, and what a cell could be by itself.
 _TOLD_PIXCOLOR = {
     **_SMALL_PIXCOLOR,
     "kernel": 5,
-    "hidden": 256,
-    "attention": 2,
+    "hidden_channels": 256,
+    "attention_heads": 2,
     "materials": 23,
     "law": "landscape",
-    "waves": 32,
-    "marginal": 256,
+    "num_frequencies": 32,
+    "head_channels": 256,
     "depth": 12,
-    "fine": 2,
+    "fine_depth": 2,
 }
 _RECIPES = {
     "patch": {
