@@ -13,6 +13,7 @@ from colorlib.models.losses import (
 )
 from colorlib.models.masked import MaskedGAN
 from colorlib.models.patch import PatchMLP
+from colorlib.models.photo import PretrainedUNet
 from colorlib.models.pixcolor import PixColor, Refinement
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.regression import ResNetRegressor
@@ -28,6 +29,7 @@ __all__ = [
     "PatchMLP",
     "PixColor",
     "PixelCNN",
+    "PretrainedUNet",
     "Refinement",
     "ResNetGenerator",
     "ResNetRegressor",
