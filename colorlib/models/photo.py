@@ -16,6 +16,7 @@ from colorlib.models.losses import sparse_cross_entropy
 from colorlib.models.regression import DownloadError, sum_over_rgb
 
 COARSEST = 32  # its deepest layers see a thirty-second of the size
+LONGEST = 16  # the longer side of what is enlarged, in shorter sides of what training saw
 # EfficientNet-Lite0: blocks, kernel, stride of the first one, expansion, channels.
 LITE0 = (
     (1, 3, 1, 1, 16),
@@ -314,7 +315,9 @@ class PretrainedUNet(Colorizer):
         power = self.rebalance if rebalance is None else _power(rebalance)
         size = lightness.shape[-2:]
         if self.side is not None and min(size) < self.side:
-            size = [math.ceil(side * self.side / min(size)) for side in size]
+            # A strip's long side is let alone, lest it become a hundred times as long.
+            larger = max(1, min(self.side / min(size), LONGEST * self.side / max(size)))
+            size = [math.ceil(side * larger) for side in size]
         shown = _resized(lightness, _multiples(size))
         logits = self.logits(shown).log_softmax(1)
         if flag(mirror, "mirror"):
