@@ -452,7 +452,7 @@ _RECIPES = {
         ),
         "photographs": replace(
             _PHOTOGRAPHS,
-            steps=6_000,
+            steps=7_000,
             warmup=300,
             learning_rate=6e-4,
             precision="bfloat16",
