@@ -233,7 +233,7 @@ def load(name_or_path, device=None) -> Colorizer:
     Parameters
     ----------
     name_or_path : str or Path
-        A name that :func:`shipped` lists, such as ``"cic-photographs"``; a file that :func:`save` wrote; or
+        A name that :func:`shipped` lists, such as ``"photographs"``; a file that :func:`save` wrote; or
         the directory of a training run, which gives its newest checkpoint, with the averaged weights where
         there are some.
     device : torch.device or str, optional
