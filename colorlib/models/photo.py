@@ -11,7 +11,7 @@ from colorlib.color import ab_bins, annealed_mean, rgb_to_gray, rgb_to_lab, soft
 from colorlib.data.aging import aged, draw
 from colorlib.models.base import Colorizer, asked, fitting, true_rgb
 from colorlib.models.blocks import Norm
-from colorlib.models.cic import CELL, CIC
+from colorlib.models.cic import CELL, CIC, _power
 from colorlib.models.losses import sparse_cross_entropy
 from colorlib.models.regression import DownloadError, sum_over_rgb
 
@@ -236,10 +236,7 @@ class PretrainedUNet(Colorizer):
     set_prior = CIC.set_prior
 
     def logits(self, lightness: Tensor) -> Tensor:
-        """Score the bins in cells of 4 x 4: CIE L (B, 1, H, W) to (B, 313, h, w).
-
-        Here h and w are a quarter of the sides at which the network sees it: their nearest multiples of 32.
-        """
+        """Score the bins in cells of 4 x 4, sides taken to the nearest multiples of 32: (B, 313, h, w)."""
         lightness = fitting(lightness, self)
         return self._scores(_gray(_resized(lightness, _multiples(lightness.shape[-2:]))))
 
@@ -295,8 +292,7 @@ class PretrainedUNet(Colorizer):
         temperature : float, optional
             Of the annealed mean, from 0, the most probable bin, to 1, the mean. None: the model's own.
         rebalance : float, optional
-            From 0, honest and muted, over 1, as trained, to more vivid; see :class:`CIC`. None: the model's
-            own.
+            From 0, muted, over 1, as trained, to more vivid; see :class:`CIC`. None: the model's own.
         mirror : bool
             Whether the picture is shown mirrored, too, and the two answers averaged; it takes twice as long.
 
@@ -305,10 +301,6 @@ class PretrainedUNet(Colorizer):
         Tensor
             CIE ab, (samples, B, 2, H, W).
 
-        Raises
-        ------
-        ValueError
-            For a negative temperature or rebalancing.
         """
         lightness, samples = asked(self, lightness, samples, generator)
         temperature = self.temperature if temperature is None else temperature
@@ -326,10 +318,6 @@ class PretrainedUNet(Colorizer):
             logits = logits + (power - 1) * self.weights.log()[:, None, None]
         ab = _resized(annealed_mean(logits, temperature), lightness.shape[-2:])
         return ab.expand(samples, -1, -1, -1, -1)
-
-
-def _power(rebalance: float) -> float:
-    return number(rebalance, "rebalance", "[0, inf)")
 
 
 def _multiples(size) -> list[int]:
