@@ -195,7 +195,7 @@ def train(
 @app.command()
 def colorize(
     pictures: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "photographs",
     out: Annotated[
         str,
         typer.Option(
@@ -205,8 +205,8 @@ def colorize(
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="For the model cic: 1 is muted, toward 0 more vivid. For pixcolor: below 1 only likely "
-            "colors are drawn, above 1 bold ones too. [default: the model's own]"
+            help="For the models photo and cic: 1 is muted, toward 0 more vivid. For pixcolor: below 1 only "
+            "likely colors are drawn, above 1 bold ones too. [default: the model's own]"
         ),
     ] = None,
     top_p: Annotated[
@@ -220,7 +220,8 @@ def colorize(
         typer.Option(
             min=0,
             max=10,
-            help="For the model cic: 0 is muted, 1 as trained, 2 vivid. [default: the model's own]",
+            help="For the models photo and cic: 0 is muted, 1 as trained, 2 vivid. "
+            "[default: the model's own]",
         ),
     ] = None,
     samples: Annotated[

@@ -18,7 +18,16 @@ from colorlib._check import came, choice, device_of, listed, path_of, whole
 from colorlib._files import write_whole
 from colorlib.classic import SOM
 from colorlib.color import bin_prior, rgb_to_lab, smooth_prior
-from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, PatchMLP, PixColor, ResNetRegressor
+from colorlib.models import (
+    CIC,
+    ColorGAN,
+    Colorizer,
+    MaskedGAN,
+    PatchMLP,
+    PixColor,
+    PretrainedUNet,
+    ResNetRegressor,
+)
 from colorlib.training import checkpoints
 from colorlib.training.batches import Data, as_dict
 
@@ -29,6 +38,7 @@ MODELS: dict[str, type[Colorizer]] = {
     "gan": ColorGAN,
     "pixcolor": PixColor,
     "masked": MaskedGAN,
+    "photo": PretrainedUNet,
 }
 NAMES = {kind.__name__: name for name, kind in MODELS.items()}
 WEIGHTS = Path(__file__).parent / "weights"
@@ -42,9 +52,9 @@ def build(
 ) -> Colorizer:
     """Build a model to train, with what it has to know of the data's colors before it learns.
 
-    ``"patch"`` needs the neurons of a self-organizing map, ``settings["neurons"]`` of them. ``"cic"`` with
-    ``"mix"`` among the settings is rebalanced by the smoothed prior of the bins. Both are measured on up to
-    2048 pictures.
+    ``"patch"`` needs the neurons of a self-organizing map, ``settings["neurons"]`` of them. ``"cic"`` and
+    ``"photo"`` with ``"mix"`` among the settings are rebalanced by the smoothed prior of the bins. All are
+    measured on up to 2048 pictures.
 
     Parameters
     ----------
@@ -80,7 +90,7 @@ def build(
             model = load(start)
             if type(model) is not MODELS[name]:
                 raise ValueError(f"{start} holds a {type(model).__name__}, not a {MODELS[name].__name__}")
-            if name == "cic" and "mix" in settings:
+            if name in ("cic", "photo") and "mix" in settings:
                 model.set_prior(smooth_prior(bin_prior(_colors(data))), settings["mix"])
         model.start = str(start)  # a run remembers it, so that it isn't taken for one from other weights
         return model
@@ -92,8 +102,8 @@ def build(
             rows = max(r for r in range(1, count + 1) if r * r <= count and count % r == 0)
             som = SOM(rows, count // rows).fit(colors[torch.randperm(len(colors))[:20_000]], seed=seed)
             return PatchMLP(som.neurons, **settings)
-        if name == "cic" and "mix" in settings:
-            return CIC(smooth_prior(bin_prior(_colors(data))), **settings)
+        if name in ("cic", "photo") and "mix" in settings:
+            return MODELS[name](smooth_prior(bin_prior(_colors(data))), **settings)
         return MODELS[name](**settings)
 
 
@@ -223,7 +233,7 @@ def load(name_or_path, device=None) -> Colorizer:
     Parameters
     ----------
     name_or_path : str or Path
-        A name that :func:`shipped` lists, such as ``"cic-photographs"``; a file that :func:`save` wrote; or
+        A name that :func:`shipped` lists, such as ``"photographs"``; a file that :func:`save` wrote; or
         the directory of a training run, which gives its newest checkpoint, with the averaged weights where
         there are some.
     device : torch.device or str, optional

@@ -238,6 +238,25 @@ CALLS = {
     "models.CIC.loss": method("CIC", "loss", batch={"rgb": RGB}),
     "models.CIC.distribution": method("CIC", "distribution", lightness=LIGHTNESS, rebalance=0.5),
     **model_calls("CIC", temperature=0.5, rebalance=None),
+    "models.PretrainedUNet": lambda: (
+        models.PretrainedUNet,
+        {
+            "prior": PRIOR,
+            "mix": 0.5,
+            "pretrained": False,
+            "width": 1,
+            "vary": 0.5,
+            "rebalance": 1.0,
+            "temperature": 0.5,
+        },
+    ),
+    "models.PretrainedUNet.set_prior": lambda: (
+        models.PretrainedUNet(width=1).set_prior,
+        {"prior": PRIOR, "mix": 0.5},
+    ),
+    "models.PretrainedUNet.logits": method("PretrainedUNet", "logits", lightness=LIGHTNESS),
+    "models.PretrainedUNet.loss": method("PretrainedUNet", "loss", batch={"rgb": RGB}),
+    **model_calls("PretrainedUNet", temperature=None, rebalance=None, mirror=False),
     "models.ColorGAN": lambda: (
         models.ColorGAN,
         {"generator": "unet", "discriminator": "image", "adversarial": "hinge", "depth": 4, **GAN},

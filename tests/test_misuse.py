@@ -142,6 +142,8 @@ def misuses(name):
     for argument, value in right.items():
         known = parameters.get(argument)
         optional = known is not None and known.default is None
+        # As knobs they come to `colorize` without their defaults.
+        optional |= (name, argument) == ("models.PretrainedUNet.colorize", "temperature")
         # Where nothing is at a path, the path is what is named.
         names = [argument, *(["nonsense"] if isinstance(value, Path) or argument in PATHS else [])]
         for thing, verdict in wrong(argument, value, optional):

@@ -13,6 +13,7 @@ from colorlib.models.losses import (
 )
 from colorlib.models.masked import MaskedGAN
 from colorlib.models.patch import PatchMLP
+from colorlib.models.photo import PretrainedUNet
 from colorlib.models.pixcolor import PixColor, Refinement
 from colorlib.models.pixcolor_settings import PixColorSettings
 from colorlib.models.pixelcnn import PixelCNN
@@ -30,6 +31,7 @@ __all__ = [
     "PixColor",
     "PixColorSettings",
     "PixelCNN",
+    "PretrainedUNet",
     "Refinement",
     "ResNetGenerator",
     "ResNetRegressor",

@@ -438,6 +438,30 @@ _RECIPES = {
             settings={"pretrained": True, "unfreeze_at": 100_000},
         ),
     },
+    "photo": {
+        "quick": replace(_QUICK, settings={"mix": 0.8, "width": 8}),
+        # Two runs, the second from the first one's weights: small pictures are cheap, and teach most of it.
+        "photographs-small": replace(
+            _PHOTOGRAPHS,
+            steps=2_500,
+            warmup=250,
+            learning_rate=1e-3,
+            precision="bfloat16",
+            settings={"mix": 0.8, "pretrained": True},
+        ),
+        "photographs": replace(
+            _PHOTOGRAPHS,
+            steps=7_000,
+            warmup=300,
+            learning_rate=6e-4,
+            precision="bfloat16",
+            size=128,
+            settings={"mix": 0.8, "pretrained": True},
+        ),
+        "full": replace(
+            _FULL, learning_rate=1e-3, crop=None, size=176, settings={"mix": 0.8, "pretrained": True}
+        ),
+    },
 }
 
 
