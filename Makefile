@@ -63,6 +63,9 @@ weights: .venv/.installed
 	@test -n "$(PHOTOS)" || { echo 'For the weights for photographs, name some: make weights PHOTOS="a_folder b.zip"'; exit 1; }
 	$(BIN)/colorlib train regression --recipe photographs $(PHOTOS:%=--data %) --out runs/regression-photographs --weights colorlib/weights/regression-photographs.safetensors
 	$(BIN)/colorlib train cic --recipe photographs $(PHOTOS:%=--data %) --out runs/cic-photographs --weights colorlib/weights/cic-photographs.safetensors
+	$(BIN)/python -m pip install --quiet --editable ".[photo]"
+	$(BIN)/colorlib train photo --recipe photographs-small $(PHOTOS:%=--data %) --out runs/photographs-small --weights runs/photographs-small.safetensors
+	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs-small.safetensors $(PHOTOS:%=--data %) --out runs/photographs --weights colorlib/weights/photographs.safetensors
 
 links: .venv/.installed
 	$(BIN)/python book/links.py

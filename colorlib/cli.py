@@ -198,7 +198,7 @@ def train(
 def colorize(
     context: typer.Context,
     pictures: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "cic-photographs",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "photographs",
     out: Annotated[
         str,
         typer.Option(

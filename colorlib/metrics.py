@@ -1,6 +1,8 @@
-"""How good a coloring is: numbers that compare it with the true colors."""
+"""How good a coloring is: numbers that compare it with the true colors.
 
-from __future__ import annotations
+Pictures are sRGB in [0, 1], (..., 3, H, W), both of one size; leading dimensions broadcast. Distances are
+those of the ab plane in CIE units. For anything else each function raises TypeError or ValueError.
+"""
 
 import torch
 from torch import Tensor
@@ -14,12 +16,11 @@ THRESHOLDS = 150  # the accuracy curve's last threshold, CIE units, as published
 
 
 def _pair(rgb: Tensor, truth: Tensor) -> None:
-    for name, value in (("rgb", rgb), ("truth", truth)):
-        _pictures(value, name)
+    _pictures(rgb)
+    _pictures(truth, "truth")
     if rgb.shape[-2:] != truth.shape[-2:]:
-        raise ValueError(
-            f"rgb and truth must be of one size; got {tuple(rgb.shape)} and {tuple(truth.shape)}"
-        )
+        shapes = f"{tuple(rgb.shape)} and {tuple(truth.shape)}"
+        raise ValueError(f"rgb and truth must be of one size; got {shapes}")
     _broadcast("rgb and truth", rgb, truth)
 
 
@@ -38,77 +39,41 @@ def _broadcast(names: str, one: Tensor, other: Tensor) -> None:
 
 
 def ab_distance(rgb: Tensor, truth: Tensor) -> Tensor:
-    """Distance of the colors in the ab plane, pixel by pixel, in CIE units.
+    """Give the distance of the colors pixel by pixel: to (..., H, W).
 
-    Parameters
-    ----------
-    rgb, truth : Tensor
-        RGB in [0, 1], (..., 3, H, W); leading dimensions are broadcast.
-
-    Returns
-    -------
-    Tensor
-        (..., H, W).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than two pictures of one size.
+    >>> ab_distance(torch.eye(3)[:, :, None], torch.full((3, 3, 1), 0.5)).round().flatten()
+    tensor([105., 120., 134.])
     """
     _pair(rgb, truth)
     return (rgb_to_lab(rgb)[..., 1:, :, :] - rgb_to_lab(truth)[..., 1:, :, :]).norm(dim=-3)
 
 
 def ab_error(rgb: Tensor, truth: Tensor) -> Tensor:
-    """Mean distance of the colors in the ab plane, CIE units: (..., 3, H, W) to one number a picture, (...).
+    """Give the mean distance of the colors, one number a picture.
 
-    Leaving a picture gray has its mean chroma as the error. Arguments and errors as of :func:`ab_distance`.
+    Left gray, a picture has its mean chroma as error.
     """
     return ab_distance(rgb, truth).mean((-2, -1))
 
 
 def ab_rmse(rgb: Tensor, truth: Tensor) -> Tensor:
-    """Root of the mean squared distance in the ab plane, CIE units: what a squared loss makes small.
-
-    From (..., 3, H, W) to one number a picture, (...). Arguments and errors as of :func:`ab_distance`.
-    """
+    """Give the root of the mean squared distance, one number a picture: what a squared loss makes small."""
     return ab_distance(rgb, truth).square().mean((-2, -1)).sqrt()
 
 
 def mean_chroma(rgb: Tensor) -> Tensor:
-    """Mean distance of the colors from gray in the ab plane, in CIE units: (..., 3, H, W) to (...).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than pictures.
-    """
+    """Give the mean distance of the colors from gray, one number a picture."""
     return rgb_to_lab(_pictures(rgb))[..., 1:, :, :].norm(dim=-3).mean((-2, -1))
 
 
 def accuracy(rgb: Tensor, truth: Tensor) -> Tensor:
-    """Area under the curve of accuracy: share of the pixels within a distance, its mean over the distances.
+    """Give the area under the curve of accuracy, from 0 to 1, one number a picture; 1 is perfect.
 
-    The distance in the ab plane goes from 0 to 150 CIE units in whole steps. 1 is perfect.
+    The curve is the share of the pixels within a distance, for distances of 0 to 150 in whole steps. Source:
+    Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 3.1.
 
-    Parameters
-    ----------
-    rgb, truth : Tensor
-        RGB in [0, 1], (..., 3, H, W).
-
-    Returns
-    -------
-    Tensor
-        One number from 0 to 1 a picture, (...).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than two pictures of one size.
-
-    Notes
-    -----
-    Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 3.1.
+    >>> accuracy(torch.rand(3, 8, 8), torch.full((3, 8, 8), 0.5)) < 1
+    tensor(True)
     """
     distance = ab_distance(rgb, truth)
     # A pixel at distance d is within each threshold from ceil(d) up: its share of the 151 steps.
@@ -117,36 +82,23 @@ def accuracy(rgb: Tensor, truth: Tensor) -> Tensor:
 
 
 def psnr(rgb: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in decibels over all three channels: (..., 3, H, W) to (...).
+    """Give the peak signal-to-noise ratio over all three channels in decibels; infinite for equal pictures.
 
-    Infinite for equal pictures. Arguments and errors as of :func:`ab_distance`.
+    >>> psnr(torch.zeros(3, 8, 8), torch.full((3, 8, 8), 0.1))
+    tensor(20.)
     """
     _pair(rgb, truth)
     return -10 * (rgb - truth).square().mean((-3, -2, -1)).log10()
 
 
 def divergence(exact: Tensor, predicted: Tensor, dim: int = 1) -> Tensor:
-    """Kullback-Leibler divergence: nats lost by taking `predicted` for `exact`.
+    """Give the Kullback-Leibler divergence in nats: what is lost by taking `predicted` for `exact`.
 
-    The sum over `dim` of p log(p / q). It is 0 where both are equal, and infinite where `predicted` gives 0
-    to what can happen.
+    Both are probabilities that sum to 1 over `dim`, which the result lacks, and of shapes that broadcast. It
+    is the sum of p log(p / q): 0 where both are equal, infinite where `predicted` gives 0 to what can happen.
 
-    Parameters
-    ----------
-    exact, predicted : Tensor
-        Probabilities, of shapes that broadcast, summing to 1 over `dim`.
-    dim : int
-        The dimension of the outcomes.
-
-    Returns
-    -------
-    Tensor
-        In nats, without that dimension.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For other than floating-point tensors, negative numbers, NaN, or sums that are not 1.
+    >>> divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), dim=0)
+    tensor(0.6931)
     """
     for name, value in (("exact", exact), ("predicted", predicted)):
         places = max(floating(value, name).dim(), 1)
@@ -160,31 +112,17 @@ def divergence(exact: Tensor, predicted: Tensor, dim: int = 1) -> Tensor:
 
 
 def compare(rgb: Tensor, truth: Tensor) -> dict[str, float]:
-    """The usual figures of some colorings, each the mean over the pictures.
+    """Give the usual numbers of colorings, (B, 3, H, W) with B at least 1, each a mean over the pictures.
 
-    Parameters
-    ----------
-    rgb, truth : Tensor
-        RGB in [0, 1], (B, 3, H, W), at least one picture.
-
-    Returns
-    -------
-    dict of str to float
-        ``"ab error"`` and ``"ab RMSE"`` in CIE units, ``"accuracy"`` from 0 to 1, ``"PSNR"`` in decibels, and
-        ``"chroma"``, the coloring's mean chroma in CIE units. The PSNR is that of the squared error's mean
-        over all pictures. A mean of the pictures' own would say little: a picture that is gray in truth has
-        none, or one above 100, when it is left gray.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than pictures of one size.
+    They are ``"ab error"``, ``"ab RMSE"``, ``"accuracy"``, ``"PSNR"``, and ``"chroma"``, the coloring's mean
+    chroma. The PSNR is that of the squared error's mean over all pictures. A mean of the pictures' own would
+    say little: a picture that is gray in truth has none, or one above 100, when it is left gray.
     """
     return _means(_each(rgb, truth))
 
 
 def _each(rgb: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """Every picture's figures, (B,); the squared error in place of the PSNR."""
+    """Every picture's numbers, (B,); the squared error in place of the PSNR."""
     _pair(rgb, truth)
     return {
         "ab error": ab_error(rgb, truth),
@@ -195,11 +133,11 @@ def _each(rgb: Tensor, truth: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _means(figures: dict[str, Tensor]) -> dict[str, float]:
-    if not figures["PSNR"].numel():
+def _means(numbers: dict[str, Tensor]) -> dict[str, float]:
+    if not numbers["PSNR"].numel():
         raise ValueError("there must be at least one picture to compare; got none")
     # On the CPU, for not every device has float64.
-    means = {name: value.cpu().double().mean() for name, value in figures.items()}
+    means = {name: value.cpu().double().mean() for name, value in numbers.items()}
     means["PSNR"] = -10 * means["PSNR"].log10()
     return {name: float(mean) for name, mean in means.items()}
 
@@ -208,27 +146,10 @@ def _means(figures: dict[str, Tensor]) -> dict[str, float]:
 def evaluate(model, data, indices, **knobs) -> dict[str, dict[str, float]]:
     """Color pictures whose colors are known, and compare: the model, and leaving them gray.
 
-    Parameters
-    ----------
-    model : Colorizer
-        It colors each picture once, with seed 0.
-    data : Data
-        See :func:`colorlib.training.fit`. Pictures that a :class:`colorlib.data.Folder` has a stand-in for
-        are left out.
-    indices : sequence of int
-        Which pictures of the data.
-    **knobs
-        The model's own, see :meth:`colorlib.models.Colorizer.colorize`.
-
-    Returns
-    -------
-    dict of str to dict
-        ``"model"``, ``"gray"`` and ``"truth"``, each with the figures of :func:`compare`.
-
-    Raises
-    ------
-    ValueError
-        For no indices, or none whose picture can be read.
+    The model, a `Colorizer`, colors each picture once, with seed 0 and the `knobs` that its `colorize` takes.
+    The data are those of :func:`colorlib.training.fit`, of which `indices` names at least one picture.
+    Pictures that a :class:`colorlib.data.Folder` has a stand-in for are left out; none left raises
+    ValueError. Gives the numbers of :func:`compare` for each of ``"model"``, ``"gray"`` and ``"truth"``.
     """
     if not isinstance(model, Colorizer):
         raise TypeError(f"model must be a colorizer; got {came(model)}")

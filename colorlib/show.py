@@ -2,6 +2,11 @@
 
 Everything here becomes plain HTML with its pictures inside. So one and the same cell works in JupyterLab, on
 Colab, and on a published page where no kernel runs and no network is needed.
+
+Images are a batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or matplotlib
+figures; a figure is closed, so that the notebook doesn't show it twice. `width` is that of one image at most,
+in CSS pixels. `alt` says, for readers who can't see them, what all the images show. For an image, text,
+number or count that doesn't fit, each function raises TypeError or ValueError.
 """
 
 import base64
@@ -9,6 +14,7 @@ import html
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,12 +32,12 @@ _LARGEST_LOSSLESS = 150_000  # bytes
 _FIGURE_DPI = 144
 
 
+@dataclass(eq=False, repr=False)
 class HTMLFigure:
     """A finished figure: notebooks show it as HTML, everything else as its one-line description."""
 
-    def __init__(self, markup: str, description: str):
-        self.markup = markup
-        self.description = description
+    markup: str
+    description: str
 
     def _repr_html_(self) -> str:
         return self.markup
@@ -45,37 +51,29 @@ def _as_picture(image) -> Image.Image:
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     if hasattr(image, "savefig"):
-        return _rasterize(image)
+        import matplotlib.pyplot as plt
+
+        buffer = io.BytesIO()
+        image.savefig(buffer, format="png", dpi=_FIGURE_DPI, facecolor="white")
+        plt.close(image)  # so that the notebook does not show it twice
+        return Image.open(buffer).convert("RGB")
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()  # numpy has no bfloat16
     if not isinstance(image, np.ndarray):
-        raise TypeError(
-            "each of the images must be a tensor or array (3, H, W) or (1, H, W), a PIL image or a figure; "
-            f"got {came(image)}"
-        )
+        wanted = "a tensor or array (3, H, W) or (1, H, W), a PIL image or a figure"
+        raise TypeError(f"each of the images must be {wanted}; got {came(image)}")
     if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
         raise ValueError(f"each of the images must be (3, H, W) or (1, H, W); got {tuple(image.shape)}")
     if not np.issubdtype(image.dtype, np.floating):
         raise TypeError(f"the images must be floating point in [0, 1]; got {image.dtype}")
     # Rounding may leave a color a hair outside; anything more is a mistake that clipping would hide.
-    if not (image.min() >= -0.01 and image.max() <= 1.01):
-        raise ValueError(
-            f"the images must be in [0, 1]; got values from {image.min():.3g} to {image.max():.3g}"
-        )
+    least, most = image.min(), image.max()
+    if not (least >= -0.01 and most <= 1.01):
+        raise ValueError(f"the images must be in [0, 1]; got values from {least:.3g} to {most:.3g}")
     pixels = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
     pixels = np.repeat(pixels, 3, axis=0) if pixels.shape[0] == 1 else pixels
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
-def _rasterize(figure) -> Image.Image:
-    """The matplotlib figure as a picture. It is closed, so that the notebook does not show it twice."""
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_FIGURE_DPI, facecolor="white")
-    plt.close(figure)
-    return Image.open(buffer).convert("RGB")
 
 
 def _data_uri(picture: Image.Image, chart: bool) -> str:
@@ -97,35 +95,21 @@ def _data_uri(picture: Image.Image, chart: bool) -> str:
 def _img(image, alt: str, width: int | None = None, extra: str = "") -> str:
     """The ``<img>`` element of one picture, as wide as its column or as ``width`` CSS pixels at most."""
     chart = hasattr(image, "savefig")
-    if chart:
-        width = width or round(image.get_figwidth() * 96)
+    width = width or (round(image.get_figwidth() * 96) if chart else None)
     picture = _as_picture(image)
     pixelated = not chart and max(picture.size) <= _PIXEL_ART_SIDE
     style = "width:100%;height:auto;margin:0;" + ("image-rendering:pixelated;" if pixelated else "")
-    if width:
-        style += f"max-width:{width}px;"
+    style += f"max-width:{width}px;" if width else ""
     return (
-        f'<img src="{_data_uri(picture, chart)}" alt="{html.escape(alt, quote=True)}"'
+        f'<img src="{_data_uri(picture, chart)}" alt="{html.escape(alt)}"'
         f' width="{picture.width}" height="{picture.height}" style="{style}{extra}">'
     )
 
 
 def figure(fig, alt: str) -> HTMLFigure:
-    """Show a matplotlib figure with a text that says what is to be seen.
+    """Show a matplotlib figure.
 
-    Parameters
-    ----------
-    fig : matplotlib.figure.Figure
-        A matplotlib figure. It is closed, so the notebook does not show it a second time.
-    alt : str
-        What a reader who can't see the figure has to know, in a sentence or two.
-
-    Raises
-    ------
-    TypeError
-        ``fig`` is no matplotlib figure.
-    ValueError
-        ``alt`` is empty.
+    `alt` says in a sentence or two what a reader who can't see it has to know.
     """
     if not hasattr(fig, "savefig") or not hasattr(fig, "get_figwidth"):
         raise TypeError(f"fig must be a matplotlib figure; got {came(fig)}")
@@ -135,7 +119,7 @@ def figure(fig, alt: str) -> HTMLFigure:
     markup = _img(fig, alt, extra=f"min-width:{smallest}px;")
     return HTMLFigure(
         '<figure class="colorlib-figure" style="margin:1em 0;overflow-x:auto" tabindex="0"'
-        f' aria-label="{html.escape(alt, quote=True)}">{markup}</figure>',
+        f' aria-label="{html.escape(alt)}">{markup}</figure>',
         f"figure: {alt}",
     )
 
@@ -145,24 +129,11 @@ def grid(
 ) -> HTMLFigure:
     """Show images beside each other, each with its title below.
 
-    Parameters
-    ----------
-    images : Tensor or sequence
-        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures.
-    titles : sequence of str, optional
-        One short text an image; also what a screen reader says. None needs ``alt``.
-    columns : int, optional
-        Images a row on a wide screen; by default as many as fit. A phone may show fewer.
-    alt : str
-        What the whole figure shows, for readers who can't see it.
-    width : int
-        Of one image at most, in CSS pixels.
+    A title is one short text an image, which a screen reader says too; without titles, `alt` is needed. There
+    are as many images a row as fit, or at most `columns`: a phone may show fewer.
 
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; a wrong number of titles; no
-        image; neither ``titles`` nor ``alt``.
+    >>> grid([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)], titles=["black", "white"])
+    grid of 2 images
     """
     images = listed(images, "images")
     if not images:
@@ -181,13 +152,11 @@ def grid(
         title = f'<div style="{_TITLE}">{html.escape(titles[i])}</div>' if titles is not None else ""
         cells.append(f'<div style="min-width:0">{_img(image, words, width)}{title}</div>')
     # With `columns`, a narrow page shrinks the images; without, it breaks the row.
-    track = (
-        f"repeat({columns},minmax(0,{width}px))" if columns else f"repeat(auto-fill,minmax({width}px,1fr))"
-    )
-    label = f' role="group" aria-label="{html.escape(alt, quote=True)}"' if alt else ""
+    track = f"{columns},minmax(0,{width}px)" if columns else f"auto-fill,minmax({width}px,1fr)"
+    label = f' role="group" aria-label="{html.escape(alt)}"' if alt else ""
     return HTMLFigure(
         f'<figure class="colorlib-grid"{label} style="display:grid;gap:8px;margin:1em 0;'
-        f'grid-template-columns:{track}">{"".join(cells)}</figure>',
+        f'grid-template-columns:repeat({track})">{"".join(cells)}</figure>',
         f"grid of {len(images)} images" + (f": {alt}" if alt else ""),
     )
 
@@ -203,59 +172,44 @@ _ON_INPUT = (
 )
 
 
+def _stack(images: list, labels: list[str], title, start, width, alt) -> tuple[str, int, int, str]:
+    """Check what `frames` and `choices` share, and give it with the images' elements, one of them shown."""
+    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
+    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
+    elements = ""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        element = _img(image, f"{alt}: {label}", width, "" if i == start else "display:none;")
+        elements += element.replace("<img ", f'<img data-label="{html.escape(label)}" ', 1)
+    return title, start, width, elements
+
+
 def frames(
     images, labels: Sequence, title: str, start: int = 0, width: int = 512, alt: str | None = None
 ) -> HTMLFigure:
-    """Show a slider over ready-made images: alive in a notebook and on a published page alike.
+    """Show a slider over two or more ready-made images: alive in a notebook and on a published page alike.
 
     The slider is the browser's own, so it needs no kernel, no widget library and no network, and the arrow
-    keys, Home and End move it.
-
-    Parameters
-    ----------
-    images : Tensor or sequence
-        A batch (N, 3 or 1, H, W) in [0, 1], or a sequence of such images, PIL images or figures,
-        N at least 2.
-    labels : sequence
-        N texts or numbers, the value that the slider shows at each image.
-    title : str
-        What the slider changes, for instance ``"temperature"``.
-    start : int
-        Index of the image shown first.
-    width : int
-        Of the image at most, in CSS pixels.
-    alt : str
-        What all the images show; a screen reader hears it before the label. None takes the title.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; fewer than two images; a number of
-        labels that differs from the number of images; ``start`` that is no index of an image.
+    keys, Home and End move it. `title` says what it changes, for instance "temperature", and `labels`, one
+    text or number an image, the value that it shows at each; it starts at the image numbered `start`. A
+    screen reader says `alt`, by default the title, before the label.
     """
     images, labels = listed(images, "images"), [str(label) for label in listed(labels, "labels")]
     if len(images) < 2:
         raise ValueError(f"images must be at least 2 to slide over; got {len(images)}")
     if len(labels) != len(images):
         raise ValueError(f"labels must be one an image, {len(images)}; got {len(labels)}")
-    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
-    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
-    pictures = []
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        hidden = "" if i == start else "display:none;"
-        element = _img(image, f"{alt}: {label}", width, hidden)
-        pictures.append(element.replace("<img ", f'<img data-label="{html.escape(label, quote=True)}" ', 1))
+    title, start, width, pictures = _stack(images, labels, title, start, width, alt)
     now = html.escape(labels[start])
     markup = (
         f'<figure class="colorlib-frames" style="margin:1em 0;max-width:{width}px">'
-        f"{''.join(pictures)}"
+        f"{pictures}"
         '<label style="display:flex;flex-wrap:wrap;gap:0 0.6em;align-items:center;padding:0.4em 0">'
         f'<span>{html.escape(title)}</span><input type="range" min="0" max="{len(images) - 1}" step="1"'
         # The data attribute asks JupyterLab to leave the arrow keys to the slider.
         f' value="{start}" data-lm-suppress-shortcuts="true" autocomplete="off"'
-        f' aria-label="{html.escape(title, quote=True)}"'
+        f' aria-label="{html.escape(title)}"'
         f' aria-valuetext="{now}" style="flex:1 1 10em;min-width:8em;height:2em;margin:0"'
-        f' oninput="{html.escape(_ON_INPUT, quote=True)}">'
+        f' oninput="{html.escape(_ON_INPUT)}">'
         f'<output style="min-width:4em">{now}</output></label>'
         "</figure>"
     )
@@ -278,59 +232,29 @@ def choices(
 ) -> HTMLFigure:
     """Show boxes to tick over ready-made images, one image for each set of boxes.
 
-    The boxes are the browser's own: like the slider of :func:`frames` they need no kernel, no widget library
-    and no network, and the keyboard moves them.
-
-    Parameters
-    ----------
-    images : Tensor or sequence
-        2**K images, (N, 3 or 1, H, W) in [0, 1], or PIL images or figures. Image n is shown when exactly
-        those boxes k are ticked whose bit is set in n: image 0 without any, image 1 for the first alone,
-        image 2 for the second alone, image 3 for both, and so on.
-    names : sequence of str
-        The K boxes' texts, 1 to 6 of them, all different.
-    title : str
-        What the boxes choose, for instance ``"in color"``.
-    start : int
-        Index of the image shown first.
-    width : int
-        Of the image at most, in CSS pixels.
-    alt : str
-        What all the images show; a screen reader hears it before the names ticked. None takes the title.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An image of another type, shape or range; a number of names that is not 1 to 6, or names that repeat
-        or are empty; another number of images than 2**K; ``start`` that is no index of an image.
+    `names` are the texts of K boxes, 1 to 6, all different, and `images` 2**K. Image n is shown when exactly
+    those boxes k are ticked whose bit is set in n: image 0 without any, image 1 for the first alone, image 2
+    for the second alone, image 3 for both, and so on. `title` says what the boxes choose, for instance "in
+    color". All else is as with :func:`frames`, with the names ticked for a label.
     """
-    images, names = (
-        listed(images, "images"),
-        [string(name, "each of the names") for name in listed(names, "names")],
-    )
+    images = listed(images, "images")
+    names = [string(name, "each of the names") for name in listed(names, "names")]
     if not 1 <= len(names) <= _MOST_CHOICES or len(set(names)) != len(names):
         raise ValueError(f"names must be 1 to {_MOST_CHOICES} different ones; got {came(names)}")
     if len(images) != 2 ** len(names):
         raise ValueError(f"images must be one for each set of names, {2 ** len(names)}; got {len(images)}")
-    start, width = whole(start, "start", 0, len(images) - 1), whole(width, "width", 1)
-    title, alt = string(title, "title"), string(title if alt is None else alt, "alt")
-    pictures, labels = [], []
-    for n, image in enumerate(images):
-        labels.append(", ".join(name for k, name in enumerate(names) if n >> k & 1) or "none")
-        hidden = "" if n == start else "display:none;"
-        element = _img(image, f"{alt}: {labels[n]}", width, hidden)
-        pictures.append(
-            element.replace("<img ", f'<img data-label="{html.escape(labels[n], quote=True)}" ', 1)
-        )
+    ticked = [[name for k, name in enumerate(names) if n >> k & 1] for n in range(len(images))]
+    labels = [", ".join(some) or "none" for some in ticked]
+    title, start, width, pictures = _stack(images, labels, title, start, width, alt)
     boxes = "".join(
         '<label style="display:inline-flex;gap:0.4em;align-items:center;min-height:2em">'
         f'<input type="checkbox"{" checked" if start >> k & 1 else ""} data-lm-suppress-shortcuts="true"'
-        f' autocomplete="off" onchange="{html.escape(_ON_CHOICE, quote=True)}">{html.escape(name)}</label>'
+        f' autocomplete="off" onchange="{html.escape(_ON_CHOICE)}">{html.escape(name)}</label>'
         for k, name in enumerate(names)
     )
     markup = (
-        f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{"".join(pictures)}'
-        f'<div role="group" aria-label="{html.escape(title, quote=True)}"'
+        f'<figure class="colorlib-choices" style="margin:1em 0;max-width:{width}px">{pictures}'
+        f'<div role="group" aria-label="{html.escape(title)}"'
         ' style="display:flex;flex-wrap:wrap;gap:0 1.2em;align-items:center;padding:0.4em 0">'
         f"<span>{html.escape(title)}:</span>{boxes}</div>"
         # Seen by nobody, said aloud by a screen reader: the image that takes the other's place is not.
@@ -348,24 +272,9 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
 
     The texts are also stored with the executed notebook under the names ``ID-source``, ``ID-claim``,
     ``ID-ours`` and ``ID-held``. The ledger page reads them there, so none of its numbers is typed by hand.
-
-    Parameters
-    ----------
-    identifier : str
-        Of the claim in the ledger, for instance ``"S0.3"``.
-    source : str
-        Who claims it.
-    claimed : str
-        The claim in a sentence.
-    ours : str
-        The numbers measured here, as a sentence.
-    held : bool or str
-        True, False or ``"in part"``; computed from the numbers, never a constant.
-
-    Raises
-    ------
-    ValueError
-        An identifier that is not S, digits, point, digits; ``held`` of another value.
+    The identifier is that of the ledger, S, digits, point, digits, for instance ``"S0.3"``; `ours` tells the
+    numbers measured here in a sentence, as `claimed` tells the claim. `held` is True, False or ``"in part"``;
+    computed from the numbers, never a constant.
     """
     from IPython.display import display
 
@@ -383,19 +292,15 @@ def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | st
         f'<td style="text-align:left">{html.escape(text)}</td></tr>'
         for name, text in rows
     )
-    display(
-        HTMLFigure(
-            f'<div id="claim-{identifier}" class="colorlib-claim"><table style="margin:0.5em 0">'
-            f'<caption style="caption-side:top;text-align:left"><strong>Claim {identifier}</strong></caption>'
-            f"{body}</table></div>",
-            f"claim {identifier} ({source}): {claimed} Measured here: {ours} Verdict: {verdict}.",
-        )
+    markup = (
+        f'<div id="claim-{identifier}" class="colorlib-claim"><table style="margin:0.5em 0">'
+        f'<caption style="caption-side:top;text-align:left"><strong>Claim {identifier}</strong></caption>'
+        f"{body}</table></div>"
     )
+    told = f"claim {identifier} ({source}): {claimed} Measured here: {ours} Verdict: {verdict}."
+    display(HTMLFigure(markup, told))
     # The metadata is the form in which MyST-NB's `glue` stores values; its prefix keeps them off the page.
     prefix = "application/papermill.record/"
     for part, text in [("source", source), ("claim", claimed), ("ours", ours), ("held", verdict)]:
-        display(
-            {prefix + "text/plain": repr(text)},
-            raw=True,
-            metadata={"scrapbook": {"name": f"{identifier}-{part}", "mime_prefix": prefix}},
-        )
+        scrap = {"name": f"{identifier}-{part}", "mime_prefix": prefix}
+        display({prefix + "text/plain": repr(text)}, raw=True, metadata={"scrapbook": scrap})

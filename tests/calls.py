@@ -11,7 +11,7 @@ from PIL import Image
 from colorlib import classic, color, data, metrics, models, sampling, show, training, zoo
 from colorlib.data import Law, World, masks
 from colorlib.data.materials import FLOWERS
-from colorlib.training import Recipe, recipes
+from colorlib.training import Recipe
 
 ROOMS = {
     "color": color,
@@ -23,7 +23,6 @@ ROOMS = {
     "show": show,
     "metrics": metrics,
     "training": training,
-    "recipes": recipes,
     "zoo": zoo,
 }
 
@@ -71,7 +70,9 @@ def built(name):
 @functools.cache
 def pixelcnn():
     torch.manual_seed(0)
-    return models.PixelCNN(4, 1, 3, hidden=4, levels=3, condition=3)
+    return models.PixelCNN(
+        models.PixColorSettings(width=4, blocks=1, kernel=3, hidden_channels=4, levels=3), 3
+    )
 
 
 @functools.cache
@@ -236,6 +237,25 @@ CALLS = {
     "models.CIC.loss": method("CIC", "loss", batch={"rgb": RGB}),
     "models.CIC.distribution": method("CIC", "distribution", lightness=LIGHTNESS, rebalance=0.5),
     **model_calls("CIC", temperature=0.5, rebalance=None),
+    "models.PretrainedUNet": lambda: (
+        models.PretrainedUNet,
+        {
+            "prior": PRIOR,
+            "mix": 0.5,
+            "pretrained": False,
+            "width": 1,
+            "vary": 0.5,
+            "rebalance": 1.0,
+            "temperature": 0.5,
+        },
+    ),
+    "models.PretrainedUNet.set_prior": lambda: (
+        models.PretrainedUNet(width=1).set_prior,
+        {"prior": PRIOR, "mix": 0.5},
+    ),
+    "models.PretrainedUNet.logits": method("PretrainedUNet", "logits", lightness=LIGHTNESS),
+    "models.PretrainedUNet.loss": method("PretrainedUNet", "loss", batch={"rgb": RGB}),
+    **model_calls("PretrainedUNet", temperature=None, rebalance=None, mirror=False),
     "models.ColorGAN": lambda: (
         models.ColorGAN,
         {"generator": "unet", "discriminator": "image", "adversarial": "hinge", "depth": 4, **GAN},

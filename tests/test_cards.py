@@ -7,10 +7,11 @@ import torch
 
 import colorlib
 from colorlib import metrics, zoo
-from colorlib.color import lab_to_rgb, rgb_to_lab
-from colorlib.data import World, masks
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
+from colorlib.data import World, masks, photos
 from colorlib.sampling import sample
 
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")
 FEW = 6  # scenes whose shares of colors the cards of pixcolor name
 
 
@@ -126,7 +127,25 @@ def of_masked(model, text, count=200):
         yield got, number(text, rf"left half \| {before}([\d.]+)"), 0.1
 
 
+def of_photographs(model, text, count=None):
+    """Distance to the true colors of scikit-image's photographs, and what leaving them gray gives."""
+    for name in PHOTOS:
+        photo = photos(name, max_side=256)[name][None]
+        gray = rgb_to_gray(photo)
+        yield (
+            metrics.ab_error(model.colorize(gray)[0], photo),
+            number(text, rf"\| {name} \| ([\d.]+)"),
+            0.1,
+        )
+        yield (
+            metrics.ab_error(gray.expand_as(photo), photo),
+            number(text, rf"\| {name} \| [\d.]+ \| ([\d.]+)"),
+            0.1,
+        )
+
+
 MEASURES = {
+    "photographs": of_photographs,
     "pixcolor": of_pixcolor,
     "cic-world": of_cic,
     "regression-world": of_regression,
@@ -152,7 +171,15 @@ def test_the_card_s_figures_hold(name):
         assert float(got) == pytest.approx(stated, abs=error)
 
 
-@pytest.mark.parametrize("name", ["cic-world", "regression-world", "gan-world", "masked-flowers-ten"])
+def test_photographs_come_nearer_to_the_truth_than_gray():
+    figures = [float(got) for got, _, _ in of_photographs(colorlib.load("photographs"), card("photographs"))]
+    ours, gray = figures[::2], figures[1::2]
+    assert sum(ours) < 0.8 * sum(gray) and sum(a < b for a, b in zip(ours, gray, strict=True)) >= 4
+
+
+@pytest.mark.parametrize(
+    "name", ["cic-world", "regression-world", "gan-world", "masked-flowers-ten", "photographs"]
+)
 def test_an_untrained_model_s_figures_do_not(name):
     trained = colorlib.load(name)
     torch.manual_seed(0)

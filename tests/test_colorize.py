@@ -39,7 +39,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawing(tmp_path_factory):
     """Weights of a model that draws."""
-    small = {"backbone": "small", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16}
+    small = {"backbone": "small", "stride": 2, "width": 8, "blocks": 1, "hidden_channels": 16}
     model = zoo.build("pixcolor", World(16), small)
     model.image_size = 8
     return zoo.save(model, tmp_path_factory.mktemp("weights") / "drawing.safetensors")

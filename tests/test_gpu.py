@@ -9,7 +9,7 @@ from torch import nn
 
 import colorlib
 from colorlib.data import World
-from colorlib.models import PixColor, PixelCNN
+from colorlib.models import PixColor, PixColorSettings, PixelCNN
 from colorlib.sampling import cached, cached_logits, naive_sample, sample
 from colorlib.training import fit, history
 
@@ -27,9 +27,9 @@ def chance(seed=0):
 
 
 def build(dtype=torch.float64, **settings):
-    settings = {"width": 8, "blocks": 2, "hidden": 16, "levels": 5, "condition": 3, **settings}
+    settings = {"width": 8, "blocks": 2, "hidden_channels": 16, "levels": 5, **settings}
     torch.manual_seed(0)
-    model = PixelCNN(**settings)
+    model = PixelCNN(PixColorSettings(**settings), condition_channels=3)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.5 / math.sqrt(parameter[0].numel()))
     return model.to(GPU, dtype)
@@ -44,9 +44,9 @@ NETWORKS = [
     {},
     {"blocks": 0},
     {"kernel": 3, "first_kernel": 5, "blocks": 3},
-    {"attention": 2},
-    {"late": True, "marginal": 7},
-    {"marginal": 7, "late": True, "attention": 4},
+    {"attention_heads": 2},
+    {"num_frequencies": 1, "head_channels": 7},
+    {"head_channels": 7, "num_frequencies": 1, "attention_heads": 4},
 ]
 
 

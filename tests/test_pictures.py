@@ -206,6 +206,8 @@ def test_color_too_is_converted_before_it_is_cut_to_eight_bits(gamma, space, cha
     values = chance.integers(0, 3000, (16, 24, 1)) * chance.uniform(0.7, 1, (16, 24, 3))
     values = values.astype(np.uint16)
     right = srgb(values / 257, gamma, space)
+    # Between the colors of 8 bits it is interpolated, and where sRGB ends light bends: see `to_srgb`.
+    near = 5.01 if gamma == 1.0 and space != "sRGB" else 1.01
     opaque = np.full((16, 24, channels - 3), 65535, np.uint16)
     held = np.concatenate([values, opaque], 2)
     profile = icc(gamma, space)
@@ -215,15 +217,15 @@ def test_color_too_is_converted_before_it_is_cut_to_eight_bits(gamma, space, cha
         for order in "<>"
     ]
     for file in files:
-        assert np.abs(numbers(file) - right).max() <= 1.01
+        assert np.abs(numbers(file) - right).max() <= near
     row = held[0].astype(">u2").tobytes()
     file = png(24, 16, 2 if channels == 3 else 6, row, iCCP=b"p\0\0" + zlib.compress(profile))
-    assert np.abs(numbers(file)[0] - right[0]).max() <= 1.01
+    assert np.abs(numbers(file)[0] - right[0]).max() <= near
     # A page that is not the first, and one that lies on its side.
     both = write_tiff(held[::-1], held, iccprofile=profile)
-    assert np.abs(numbers(both, page=2) - right).max() <= 1.01
+    assert np.abs(numbers(both, page=2) - right).max() <= near
     turned = write_tiff(np.rot90(held), iccprofile=profile, extratags=[(274, 3, 1, 6, True)])
-    assert np.abs(numbers(turned) - right).max() <= 1.01
+    assert np.abs(numbers(turned) - right).max() <= near
 
 
 def write_tiff(*pages, **options):

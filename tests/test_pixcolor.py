@@ -1,6 +1,9 @@
 """PixColor: its parts counted against the paper's table, its losses, its training, and what it draws."""
 
+import doctest
+import importlib
 import urllib.error
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 import torch
@@ -10,9 +13,10 @@ from torch import nn
 from colorlib import zoo
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
 from colorlib.data import World
-from colorlib.models import ConditionNetwork, PixColor, PixelCNN, Refinement
-from colorlib.models.condition import pad
-from colorlib.models.pixcolor import _ab, _chroma
+from colorlib.models import ConditionNetwork, PixColor, PixColorSettings, PixelCNN, Refinement
+from colorlib.models.base import evaluating
+from colorlib.models.grid import cr_cb_to_ab, nearest_pixels, pad, rgb_to_cr_cb
+from colorlib.models.pixcolor_settings import OLD_NAMES, OLD_VALUES
 from colorlib.models.teacher import LawTeacher
 from colorlib.training import Recipe, fit, history
 
@@ -33,8 +37,16 @@ def noise(*shape, seed=0):
 def tiny(seed=0, **settings):
     """A network of a few thousand weights, for pictures of some 16 pixels."""
     torch.manual_seed(seed)
-    settings = {"width": 8, "blocks": 2, "kernel": 3, "hidden": 16, "levels": 8, "refinement": 2, **settings}
-    return PixColor(backbone="small", **{"reduction": 4, **settings})
+    settings = {
+        "width": 8,
+        "blocks": 2,
+        "kernel": 3,
+        "hidden_channels": 16,
+        "levels": 8,
+        "refinement_channels": 2,
+        **settings,
+    }
+    return PixColor(backbone="small", **{"stride": 4, **settings})
 
 
 def count(module):
@@ -46,7 +58,7 @@ def count(module):
 
 def by_the_law(model, levels, batch):
     """What the law adds to the model's loss."""
-    pixels = model._pixels(batch["rgb"].shape[-2:], levels.device)
+    pixels = nearest_pixels(batch["rgb"].shape[-2:], model.stride, levels.device)
     return model.teacher(levels, batch, pixels, model.pixelcnn.quantize, model.pixelcnn.levels)
 
 
@@ -149,7 +161,7 @@ def test_colorings_are_repeatable_and_differ_between_samples():
 
 def test_the_true_small_map_comes_back_as_the_true_color():
     """With cells of one pixel, nothing is lost but the rounding to levels."""
-    model = tiny(reduction=1, levels=512)
+    model = tiny(stride=1, levels=512)
     rgb = lab_to_rgb(torch.cat([30 + 50 * noise(1, 1, 8, 8), 60 * noise(1, 2, 8, 8, seed=1) - 30], 1))
     everywhere = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     back = model.colorize(rgb_to_gray(rgb), seed=0, known=model.levels(rgb), mask=everywhere)
@@ -170,15 +182,15 @@ def test_known_colors_stay():
 @pytest.mark.parametrize("color", [(0, 0, 1), (1, 0, 0), (0.9, 0.9, 0.1), (0.02, 0, 0), (0, 0, 0), (1, 1, 1)])
 def test_chroma_becomes_ab_at_the_gray_s_own_lightness(color):
     rgb = torch.tensor(color, dtype=torch.float64).view(1, 3, 1, 1)
-    ab = _ab(rgb_to_gray(rgb), _chroma(rgb))
+    ab = cr_cb_to_ab(rgb_to_gray(rgb), rgb_to_cr_cb(rgb))
     assert (ab - rgb_to_lab(rgb)[:, 1:]).abs().max() < 1
 
 
 def test_chroma_is_cr_then_cb():
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
-    cr, cb = _chroma(red).flatten().tolist()
+    cr, cb = rgb_to_cr_cb(red).flatten().tolist()
     assert cr == pytest.approx(1, abs=1e-3) and cb == pytest.approx(-0.337, abs=1e-3)
-    model = tiny(reduction=2, levels=32)
+    model = tiny(stride=2, levels=32)
     levels = model.levels(red.expand(-1, -1, 2, 2)).flatten().tolist()
     assert levels == [31, 16 + round(-0.337 * 16)]
     assert model.levels(torch.full((1, 3, 2, 2), 0.4)).flatten().tolist() == [16, 16]
@@ -190,13 +202,15 @@ def test_a_cell_holds_a_mean_or_one_pixel():
     chroma = (-wanted / 15).repeat_interleave(4, 2).repeat_interleave(4, 3)
     chroma[:, :, 2::4, 2::4] = wanted
     rgb = ycbcr_to_rgb(torch.cat([torch.full((1, 1, 12, 8), 0.5), chroma.flip(1) / 2 + 0.5], 1))
-    mean, pixel = tiny(levels=256), tiny(levels=256, cells="pixel")
+    mean, pixel = tiny(levels=256), tiny(levels=256, downsample="nearest")
     assert mean.levels(rgb).eq(128).all()
     assert torch.equal(pixel.levels(rgb), pixel.pixelcnn.quantize(wanted))
     # What has no middle is continued from its edge.
     assert torch.equal(pixel.levels(rgb[:, :, :9, :5]), pixel.levels(pad(rgb[:, :, :9, :5], 4)))
     # A cell of one pixel holds it either way.
-    alike = [tiny(reduction=1, levels=256, cells=cells).levels(rgb) for cells in ("mean", "pixel")]
+    alike = [
+        tiny(stride=1, levels=256, downsample=downsample).levels(rgb) for downsample in ("area", "nearest")
+    ]
     assert torch.equal(*alike)
 
 
@@ -204,7 +218,8 @@ def test_the_losses_are_nats_a_value_and_the_squared_error():
     model, rgb = tiny().eval(), noise(2, 3, 13, 16)
     nn.init.normal_(model.refinement.correction.weight, std=0.1)
     gray, levels = rgb_to_gray(rgb), model.levels(rgb)
-    nats = model.pixelcnn_loss({"rgb": rgb})
+    nats, parts = model.pixelcnn_loss({"rgb": rgb})
+    assert parts == {}
     each = model.log_prob(gray, model.pixelcnn.values(levels))
     assert nats.item() == pytest.approx(-each.mean().item() / (2 * 4 * 4), rel=1e-5)
     squared = model.refinement_loss({"rgb": rgb})
@@ -226,24 +241,24 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
     batch = {"rgb": rgb, "material": material}
     plain = tiny().eval()
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if "segmentation" not in k})
-    scores = model.condition.names(model.condition(rgb_to_gray(rgb))).log_softmax(1)
+    scores = model.condition.segment(model.condition(rgb_to_gray(rgb))).log_softmax(1)
     wanted = []
     for k in range(3):
         for row in range(scores.shape[2]):
             for column in range(scores.shape[3]):
                 down, right = min(4 * row + 2, height - 1), min(4 * column + 2, width - 1)
                 wanted.append(-scores[k, material[k, down, right], row, column])
-    segmentation, nats = torch.stack(wanted).mean(), plain.pixelcnn_loss(batch)
-    assert model.pixelcnn_loss(batch).item() == pytest.approx((nats + segmentation).item(), rel=1e-5)
-    assert model.figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
-    assert model.figures["segmentation"].item() == pytest.approx(segmentation.item(), rel=1e-5)
-    assert plain.figures == {}
+    segmentation, nats = torch.stack(wanted).mean(), plain.pixelcnn_loss(batch)[0]
+    loss, parts = model.pixelcnn_loss(batch)
+    assert loss.item() == pytest.approx((nats + segmentation).item(), rel=1e-5)
+    assert parts["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
+    assert parts["segmentation"].item() == pytest.approx(segmentation.item(), rel=1e-5)
     # It teaches the condition network, all of it, and nothing else.
     model._segmentation_loss(model.condition(rgb_to_gray(rgb)), batch).backward()
     taught = {name for name, p in model.named_parameters() if p.grad is not None}
     assert taught == {name for name, _ in model.named_parameters() if name.startswith("condition.")}
     with pytest.raises(ValueError, match="tells no materials apart"):
-        plain.condition.names(plain.condition(rgb_to_gray(rgb)))
+        plain.condition.segment(plain.condition(rgb_to_gray(rgb)))
     for wrong in (material.int(), material[:, 1:], material[:2]):
         with pytest.raises(ValueError, match="'material' must be int64 .* as 'rgb'; got torch.int"):
             model.pixelcnn_loss({"rgb": rgb, "material": wrong})
@@ -261,7 +276,7 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
 def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     world = World(32)
     scene = world.batch([3, 7])
-    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape", materials=23).eval()
+    model = tiny(stride=2, levels=32, downsample="nearest", law="landscape", materials=23).eval()
     condition = model.condition(scene.gray)
     thing = scene.object[:, 1::2, 1::2].flatten(1)
     first = torch.stack(
@@ -304,32 +319,31 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
             assert torch.stack(of_cr).std(0).max() < 1e-4
         assert (lawful - drawn).abs().max() > 0.1
     batch = {**vars(scene)}
-    assert model.pixelcnn_loss(batch).item() == pytest.approx(
-        (lawful.mean() + model.figures["segmentation"]).item(), rel=1e-5
-    )
+    loss, parts = model.pixelcnn_loss(batch)
+    assert loss.item() == pytest.approx((lawful.mean() + parts["segmentation"]).item(), rel=1e-5)
     with pytest.raises(ValueError, match="world's scenes; the batch has no object, palette_of, lightness"):
         model.pixelcnn_loss({"rgb": scene.rgb, "material": scene.material})
     flowers = vars(World(32, "flowers").batch([0, 1]))
     with pytest.raises(ValueError, match="colors that the world 'landscape' doesn't have"):
         model.pixelcnn_loss(flowers)
-    bed = tiny(reduction=2, levels=32, cells="pixel", law="flowers")
+    bed = tiny(stride=2, levels=32, downsample="nearest", law="flowers")
     with pytest.raises(ValueError, match="colors that the world 'flowers' doesn't have"):
         bed.pixelcnn_loss(batch)
     # It is there in training, too, and for the other kind.
-    by_law = bed.pixelcnn_loss(flowers)
+    by_law, _ = bed.pixelcnn_loss(flowers)
     bed.teacher = None
-    assert abs(by_law - bed.pixelcnn_loss(flowers)) > 1e-5  # ignored, it would be 0
+    assert abs(by_law - bed.pixelcnn_loss(flowers)[0]) > 1e-5  # ignored, it would be 0
     for wrong in ("sea", []):
         with pytest.raises(ValueError, match="law must be one of landscape, flowers; got ('sea'|\\[)"):
-            tiny(cells="pixel", law=wrong)
-    with pytest.raises(ValueError, match="a law needs cells='pixel'"):
+            tiny(downsample="nearest", law=wrong)
+    with pytest.raises(ValueError, match="a law needs downsample='nearest'"):
         tiny(law="landscape")
 
 
 def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
     # With 256 levels a car's blue at one lightness, painted again, falls on the other side of a border.
     world = World(32)
-    model = tiny(reduction=2, levels=256, cells="pixel", law="landscape").eval()
+    model = tiny(stride=2, levels=256, downsample="nearest", law="landscape").eval()
     cars = world.materials.index("car")
     slot = world.slots.index("car 0 body")
     scene = next(s for s in world if s.palette_of[slot] == cars and (s.object[1::2, 1::2] == slot).any())
@@ -359,7 +373,7 @@ def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
 def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
     # Two of a car's colors, yellow and orange say, may have one Cr, and then Cb tells them apart.
     world = World(32)
-    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape").eval()
+    model = tiny(stride=2, levels=32, downsample="nearest", law="landscape").eval()
     scene = world.batch(range(40))
     by_law = by_the_law(model, model.levels(scene.rgb), vars(scene))
     (options, chances), by_itself = by_law["targets"], by_law["marginal_targets"]
@@ -392,34 +406,34 @@ def test_given_its_cr_a_color_has_the_chances_of_those_that_share_it():
 def test_a_marginal_is_learned_in_every_cell_beside_the_mixture():
     world = World(32)
     scene = vars(world.batch([3, 7]))
-    model = tiny(reduction=2, levels=32, cells="pixel", marginal=6, materials=23).eval()
+    model = tiny(stride=2, levels=32, downsample="nearest", head_channels=6, materials=23).eval()
     levels, condition = model.levels(scene["rgb"]), model.condition(rgb_to_gray(scene["rgb"]))
     with torch.no_grad():
         for law in (None, "landscape"):
             model.teacher = LawTeacher(law) if law else None
-            loss, figures = model.pixelcnn_loss(scene), model.figures
-            assert set(figures) == {"nats", "marginal", "segmentation", *(["gate"] if law else [])}
-            assert loss.item() == pytest.approx(sum(figures.values()).item(), rel=1e-6)
+            loss, parts = model.pixelcnn_loss(scene)
+            assert set(parts) == {"nats", "marginal", "segmentation", *(["gate"] if law else [])}
+            assert loss.item() == pytest.approx(sum(parts.values()).item(), rel=1e-6)
             by_law = by_the_law(model, levels, scene) if law else {}
             nats = model.pixelcnn.nats(levels, condition, by_law.get("targets")).mean()
-            assert figures["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
+            assert parts["nats"].item() == pytest.approx(nats.item(), rel=1e-6)
             alone = model.pixelcnn.marginal(model.pixelcnn.values(levels)[:, 0], condition).log_softmax(2)
             options, chances = by_law.get("marginal_targets") or (
                 levels[:, :, None],
                 torch.ones_like(levels[:, :, None]),
             )
             wanted = -(chances * alone.gather(2, options)).sum(2).mean()
-            assert figures["marginal"].item() == pytest.approx(wanted.item(), rel=1e-5)
+            assert parts["marginal"].item() == pytest.approx(wanted.item(), rel=1e-5)
     gate = model.pixelcnn.gate(model.pixelcnn.values(levels), condition)
     wanted = -torch.where(by_law["begins"][:, None], gate, 1 - gate).log().mean()
-    assert figures["gate"].item() == pytest.approx(wanted.item(), rel=1e-5)
-    assert model.settings["marginal"] == 6
+    assert parts["gate"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert model.settings["head_channels"] == 6
     PixColor(**model.settings).load_state_dict(model.state_dict())
 
 
 @pytest.mark.parametrize("name", ["object", "lightness"])
 def test_scenes_that_are_not_of_the_picture_s_size_are_refused(name):
-    model = tiny(reduction=2, levels=32, cells="pixel", law="landscape")
+    model = tiny(stride=2, levels=32, downsample="nearest", law="landscape")
     batch = {**vars(World(16).batch([0, 1]))}
     for wrong in (batch[name][..., :8], batch[name][:1], torch.cat([batch[name]] * 2, -1)):
         with pytest.raises(ValueError, match=f"'{name}' must be .*16, 16.*, as 'rgb'; got "):
@@ -427,9 +441,12 @@ def test_scenes_that_are_not_of_the_picture_s_size_are_refused(name):
     assert model.steps == 0  # a refused batch is no step
 
 
-@pytest.mark.parametrize("cells", ["pixel", "mean"])
-def test_with_waves_the_condition_has_each_cell_s_own_gray_and_its_materials(cells):
-    plain, model = tiny(cells=cells, materials=5).eval(), tiny(cells=cells, materials=5, waves=6).eval()
+@pytest.mark.parametrize("downsample", ["nearest", "area"])
+def test_with_waves_the_condition_has_each_cell_s_own_gray_and_its_materials(downsample):
+    plain, model = (
+        tiny(downsample=downsample, materials=5).eval(),
+        tiny(downsample=downsample, materials=5, num_frequencies=6).eval(),
+    )
     model.condition.load_state_dict(plain.condition.state_dict())
     gray = noise(2, 1, 13, 16)
     features, condition = plain.condition(gray), model.condition(gray)
@@ -439,7 +456,7 @@ def test_with_waves_the_condition_has_each_cell_s_own_gray_and_its_materials(cel
     for row in range(4):
         for column in range(4):
             cell = padded[:, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-            own = cell[:, 2, 2] if cells == "pixel" else cell.mean((1, 2))
+            own = cell[:, 2, 2] if downsample == "nearest" else cell.mean((1, 2))
             for k in range(1, 7):
                 torch.testing.assert_close(
                     condition[:, 7 + k, row, column], torch.cos(torch.pi * k * own), atol=1e-5, rtol=0
@@ -449,7 +466,7 @@ def test_with_waves_the_condition_has_each_cell_s_own_gray_and_its_materials(cel
     condition[:, 14:].sum().mul(0).add(condition[:, :8].sum()).backward()
     assert model.condition.segmentation.weight.grad is None
     # And without materials there are waves alone.
-    assert tiny(cells=cells, waves=6).condition(gray).shape == (2, 14, 4, 4)
+    assert tiny(downsample=downsample, num_frequencies=6).condition(gray).shape == (2, 14, 4, 4)
 
 
 def test_where_all_is_given_the_picture_is_not_looked_at(monkeypatch):
@@ -465,25 +482,38 @@ def test_where_all_is_given_the_picture_is_not_looked_at(monkeypatch):
 
 def test_told_of_all_it_learns_all(tmp_path):
     """With the settings of the world's recipe each weight moves."""
-    settings = zoo.recipe("pixcolor", "world").settings
-    assert {"waves": 32, "marginal": 256, "depth": 12, "fine": 2}.items() <= settings.items()
-    small = {"width": 8, "blocks": 1, "kernel": 3, "hidden": 16, "refinement": 2, "depth": 5, "fine": 1}
+    settings = PixColor.recipes["world"].settings
+    assert {
+        "num_frequencies": 32,
+        "head_channels": 256,
+        "depth": 12,
+        "fine_depth": 2,
+    }.items() <= settings.items()
+    small = {
+        "width": 8,
+        "blocks": 1,
+        "kernel": 3,
+        "hidden_channels": 16,
+        "refinement_channels": 2,
+        "depth": 5,
+        "fine_depth": 1,
+    }
     torch.manual_seed(0)
-    model = PixColor(**{**settings, **small, "waves": 3, "marginal": 6})
+    model = PixColor(**{**settings, **small, "num_frequencies": 3, "head_channels": 6})
     first = {name: p.clone() for name, p in model.named_parameters()}
     fit(model, World(size=16), change(steps=4, precision="bfloat16"), tmp_path)
     for name, p in model.named_parameters():
         assert not torch.equal(first[name], p), name
-    model.pixelcnn_loss(vars(World(16).batch([0, 1])))
-    assert set(model.figures) == {"nats", "marginal", "gate", "segmentation"}
+    _, parts = model.pixelcnn_loss(vars(World(16).batch([0, 1])))
+    assert set(parts) == {"nats", "marginal", "gate", "segmentation"}
 
 
 @pytest.mark.parametrize(
     "settings, error, message",
     [
-        ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
-        ({"waves": 2.5}, TypeError, "waves must be a whole number; got 2.5"),
-        ({"waves": -3}, ValueError, "waves must be at least 0; got -3"),
+        ({"downsample": "median"}, ValueError, "downsample must be one of area, nearest; got 'median'"),
+        ({"num_frequencies": 2.5}, TypeError, "num_frequencies must be a whole number; got 2.5"),
+        ({"num_frequencies": -3}, ValueError, "num_frequencies must be at least 0; got -3"),
         ({"materials": -2}, ValueError, "materials must be at least 0; got -2"),
         ({"width": 8.0}, TypeError, "width must be a whole number; got 8.0"),
         ({"width": 0}, ValueError, "width must be at least 1; got 0"),
@@ -491,11 +521,11 @@ def test_told_of_all_it_learns_all(tmp_path):
 )
 def test_bad_parameters_of_the_condition_network_are_named(settings, error, message):
     with pytest.raises(error, match=message):
-        ConditionNetwork(**{"backbone": "small", "reduction": 4, **settings})
+        ConditionNetwork(PixColorSettings(**{"backbone": "small", "stride": 4, **settings}))
 
 
 def test_the_world_s_recipe_has_the_world_s_materials_and_law():
-    recipe = zoo.recipe("pixcolor", "world")
+    recipe = PixColor.recipes["world"]
     assert recipe.settings["materials"] == len(World(recipe.size).materials)
     assert recipe.settings["law"] == "landscape"
 
@@ -512,7 +542,7 @@ def test_probabilities_of_a_picture_s_maps_sum_to_one():
 
 def test_each_player_moves_its_own_part_alone(tmp_path):
     # With the two channels of the tiny one, chance may leave a layer without any that a ReLU lets through.
-    model = tiny(materials=23, refinement=16)
+    model = tiny(materials=23, refinement_channels=16)
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     players = model.players()
     held = [id(p) for parameters, _ in players.values() for p in parameters]
@@ -561,14 +591,14 @@ def test_training_resumes_across_the_step_that_frees_the_backbone(tmp_path):
 
 def test_a_run_is_not_gone_on_with_by_a_model_of_other_settings(tmp_path):
     # Heads of attention and the pixel of a cell don't show in the shapes of the weights.
-    first = fit(tiny(attention=2), World(size=16), change(), tmp_path).state_dict()
+    first = fit(tiny(attention_heads=2), World(size=16), change(), tmp_path).state_dict()
     for other, wanted in (
-        ({"attention": 4}, "setting attention 2 there, 4 here"),
-        ({"attention": 2, "cells": "pixel"}, "setting cells mean there, pixel here"),
+        ({"attention_heads": 4}, "setting attention_heads 2 there, 4 here"),
+        ({"attention_heads": 2, "downsample": "nearest"}, "setting downsample area there, nearest here"),
     ):
         with pytest.raises(ValueError, match=wanted):
             fit(tiny(**other), World(size=16), change(), tmp_path)
-    again = fit(tiny(attention=2, seed=5), World(size=16), change(), tmp_path).state_dict()
+    again = fit(tiny(attention_heads=2, seed=5), World(size=16), change(), tmp_path).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
@@ -578,7 +608,7 @@ def test_the_backbone_is_frozen_until_its_step():
     for frozen in (True, True, False):
         model.zero_grad()
         model.train()
-        model.pixelcnn_loss(batch).backward()
+        model.pixelcnn_loss(batch)[0].backward()
         state = model.condition.backbone.state_dict()
         assert all(torch.equal(before[name], state[name]) for name in before) == frozen
         assert all((p.grad is None) == frozen for p in model.condition.backbone.parameters())
@@ -589,11 +619,11 @@ def test_the_backbone_is_frozen_until_its_step():
 
 
 def test_the_quick_recipe_builds_the_small_version():
-    settings = zoo.recipe("pixcolor", "quick").settings
+    settings = PixColor.recipes["quick"].settings
     assert PixColor(**settings).settings == PixColor.small().settings
     again = PixColor(**PixColor.small().settings)
     again.load_state_dict(PixColor.small().state_dict())
-    paper = zoo.recipe("pixcolor", "paper")
+    paper = PixColor.recipes["paper"]
     assert (paper.optimizer, paper.learning_rate, paper.steps, paper.batch) == ("adam", 3e-4, 360_000, 64)
     assert paper.settings["unfreeze_at"] == 100_000
 
@@ -622,20 +652,75 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
     "settings, error, message",
     [
         ({"backbone": "vgg"}, ValueError, "one of resnet101, small; got 'vgg'"),
-        ({"reduction": 3, "backbone": "small"}, ValueError, "power of 2, got 3"),
-        ({"reduction": 4}, ValueError, "ResNet-101 has a reduction of 8, got 4"),
-        ({"reduction": 4.0}, TypeError, "4.0"),
+        ({"stride": 3, "backbone": "small"}, ValueError, "power of 2, got 3"),
+        ({"stride": 4}, ValueError, "ResNet-101 has a stride of 8, got 4"),
+        ({"stride": 4.0}, TypeError, "4.0"),
         ({"pretrained": True, "backbone": "small"}, ValueError, "for the backbone 'resnet101', got 'small'"),
         ({"unfreeze_at": -1}, ValueError, "at least 0; got -1"),
         ({"unfreeze_at": 1.5}, TypeError, "a whole number; got 1.5"),
-        ({"cells": "median"}, ValueError, "cells must be one of mean, pixel; got 'median'"),
-        ({"refinement": 0, "backbone": "small"}, ValueError, "refinement must be at least 1; got 0"),
+        ({"downsample": "median"}, ValueError, "downsample must be one of area, nearest; got 'median'"),
+        (
+            {"refinement_channels": 0, "backbone": "small"},
+            ValueError,
+            "refinement_channels must be at least 1; got 0",
+        ),
         ({"width": 7, "backbone": "small"}, ValueError, "width must be even.*got 7"),
     ],
 )
 def test_bad_parameters_are_named(settings, error, message):
     with pytest.raises(error, match=message):
         PixColor(**settings)
+
+
+def test_settings_of_before_build_the_same_model():
+    model = tiny(downsample="nearest", num_frequencies=3, head_channels=6, materials=5)
+    before = {new: old for old, new in OLD_NAMES.items()}
+    words = {(name, new): old for name, table in OLD_VALUES.items() for old, new in table.items()}
+    old = {before.get(k, k): words.get((k, v), v) for k, v in model.settings.items()}
+    assert {"reduction": 4, "cells": "pixel", "first_weights": "even", "waves": 3}.items() <= old.items()
+    again = PixColor.rebuild(old, model.state_dict())
+    assert again.settings == model.settings
+    again.load_state_dict(model.state_dict())
+    assert set(OLD_NAMES.values()) <= {field.name for field in fields(PixColorSettings)}
+    with pytest.raises(ValueError, match="no settings warmth; a newer version may have them"):
+        PixColor.rebuild({**old, "warmth": 1}, model.state_dict())
+
+
+def test_settings_stay_as_they_were_checked():
+    settings = PixColorSettings()
+    with pytest.raises(FrozenInstanceError):
+        settings.width = 7
+    assert all(field.name in PixColor(**tiny().settings).settings for field in fields(settings))
+
+
+def test_layers_frozen_by_hand_stay_frozen():
+    model = tiny().train()
+    model.condition.backbone.eval()
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(Stop), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise Stop
+    assert [module.training for module in model.modules()] == modes and len(set(modes)) == 2
+    model.log_prob(noise(1, 1, 8, 8), torch.zeros(1, 2, 2, 2))
+    assert [module.training for module in model.modules()] == modes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "models.pixcolor",
+            "models.pixcolor_settings",
+            "models.grid",
+            "models.condition",
+            "models.pixelcnn",
+        ),
+        *("sampling.cached", "sampling.draw"),
+    ],
+)
+def test_examples_say_what_happens(name):
+    failed, tried = doctest.testmod(importlib.import_module(f"colorlib.{name}"))
+    assert tried and not failed
 
 
 def test_a_map_of_another_grid_is_refused():
@@ -664,7 +749,7 @@ def test_what_log_prob_is_given_is_checked(gray, chroma, error, message):
 
 
 def test_beyond_the_range_the_outermost_level_is_taken():
-    net = PixelCNN(8, 0, condition=8)
+    net = PixelCNN(PixColorSettings(width=8, blocks=0), condition_channels=8)
     chroma = torch.tensor([-float("inf"), -1e20, -1.0, 0.0, 1.0, 1e20, float("inf")])
     assert net.quantize(chroma).tolist() == [0, 0, 0, 16, 31, 31, 31]
 
@@ -677,9 +762,10 @@ def test_it_draws_inside_autocast():
 
 
 def test_the_parts_work_apart():
-    condition = ConditionNetwork(8, "small", 4)(noise(1, 1, 10, 8))
+    settings = PixColorSettings(width=8, backbone="small", stride=4, blocks=1)
+    condition = ConditionNetwork(settings)(noise(1, 1, 10, 8))
     assert condition.shape == (1, 8, 3, 2)
-    logits = PixelCNN(8, 1, condition=8)(torch.zeros(1, 2, 3, 2), condition)
+    logits = PixelCNN(settings, condition_channels=8)(torch.zeros(1, 2, 3, 2), condition)
     assert logits.shape == (1, 2, 32, 3, 2)
 
 
@@ -705,5 +791,5 @@ def test_the_shipped_weights_score_and_color_as_they_did(name):
     torch.testing.assert_close(got, torch.tensor(log_probs), rtol=1e-4, atol=1e-3)
     # A draw at the border of two levels may fall to the other side on another processor.
     assert model.colorize(scenes.gray, samples=2, seed=0).mean().item() == pytest.approx(coloring, abs=1e-3)
-    assert model.pixelcnn_loss(vars(scenes)).item() == pytest.approx(loss, rel=1e-4)
+    assert model.pixelcnn_loss(vars(scenes))[0].item() == pytest.approx(loss, rel=1e-4)
     assert model.refinement_loss(vars(scenes)).item() == pytest.approx(refinement, rel=1e-4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from colorlib.models import PixelCNN
+from colorlib.models import PixColorSettings, PixelCNN
 from colorlib.sampling import cached_logits, sample
 
 HEIGHT, WIDTH = 7, 9
@@ -22,14 +22,21 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0, late=False, marginal=0):
+def build(blocks, kernel=3, first_kernel=3, seed=0, attention_heads=0, num_frequencies=0, head_channels=0):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)
-    more = {"attention": attention, "late": late, "marginal": marginal}
-    model = PixelCNN(8, blocks, kernel, first_kernel, hidden=24, levels=3, condition=2, **more).double()
+    more = {"attention_heads": attention_heads, "num_frequencies": num_frequencies}
+    sizes = {"width": 8, "blocks": blocks, "kernel": kernel, "first_kernel": first_kernel}
+    more |= {"hidden_channels": 24, "levels": 3, "head_channels": head_channels}
+    model = PixelCNN(PixColorSettings(**sizes, **more), condition_channels=2).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.2 / math.sqrt(parameter[0].numel()))
     return model
+
+
+def small(**settings):
+    sizes = {"width": 8, "blocks": 1, "kernel": 3, "first_kernel": 3, "hidden_channels": 24}
+    return PixColorSettings(**sizes, **settings)
 
 
 def inputs(count=16, seed=1):
@@ -98,27 +105,28 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
 
 
 @pytest.mark.parametrize(
-    "depth, attention, late, marginal",
+    "depth, attention_heads, num_frequencies, head_channels",
     [
-        (0, 0, False, 0),
-        (1, 0, False, 0),
-        (2, 0, False, 0),
-        (3, 0, False, 0),
-        (1, 2, False, 0),
-        (2, 1, False, 0),
-        (0, 0, True, 0),
-        (1, 2, True, 0),
-        (0, 0, False, 6),
-        (1, 2, True, 6),
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (2, 0, 0, 0),
+        (3, 0, 0, 0),
+        (1, 2, 0, 0),
+        (2, 1, 0, 0),
+        (0, 0, 1, 0),
+        (1, 2, 1, 0),
+        (0, 0, 0, 6),
+        (1, 2, 1, 6),
     ],
 )
 def test_the_scores_see_exactly_the_past_and_sampling_computes_the_same_derivatives(
-    depth, attention, late, marginal
+    depth, attention_heads, num_frequencies, head_channels
 ):
-    model, (chroma, condition) = build(depth, attention=attention, late=late, marginal=marginal), inputs()
+    more = {"attention_heads": attention_heads, "num_frequencies": num_frequencies}
+    model, (chroma, condition) = build(depth, head_channels=head_channels, **more), inputs()
     rows = jacobian(scores(model, condition), chroma)
     # Attention sees the whole past, however far.
-    wanted = past(max(HEIGHT, WIDTH) if attention else 1 + depth)
+    wanted = past(max(HEIGHT, WIDTH) if attention_heads else 1 + depth)
     assert torch.equal(by_group(rows), wanted)
 
     # The sampler's tensors are overwritten as it goes, so its derivatives are taken by differences: one
@@ -213,15 +221,17 @@ def test_a_gated_block_is_its_formula():
     torch.testing.assert_close(got[1][0, :, y, x], h[0, :, y, x] + out)
 
 
-@pytest.mark.parametrize("settings", [{}, {"width": 32, "blocks": 4, "kernel": 3, "condition": 32}])
-def test_with_even_first_weights_chroma_reaches_the_last_block(settings):
+@pytest.mark.parametrize("settings", [{}, {"width": 32, "blocks": 4, "kernel": 3}])
+def test_with_variance_preserving_weights_chroma_reaches_the_last_block(settings):
     generator = torch.Generator().manual_seed(1)
     chroma = (0.2 * torch.randn(2, 2, 28, 28, generator=generator)).clamp(-1, 1)
-    condition = torch.randn(1, settings.get("condition", 64), 28, 28, generator=generator)
+    condition = torch.randn(1, settings.get("width", 64), 28, 28, generator=generator)
     arrived = {}
-    for first_weights in ("even", "torch"):
+    for init in ("variance-preserving", "torch"):
         torch.manual_seed(0)
-        model = PixelCNN(**settings, first_weights=first_weights).requires_grad_(False)
+        model = PixelCNN(PixColorSettings(**settings, init=init), settings.get("width", 64)).requires_grad_(
+            False
+        )
         sums = []
         for block in model.blocks:
             block.vertical_to_horizontal.register_forward_hook(lambda layer, x, out, to=sums: to.append(x[0]))
@@ -229,19 +239,19 @@ def test_with_even_first_weights_chroma_reaches_the_last_block(settings):
         assert len(sums) == len(model.blocks)
         # The zeros beyond the border make sums smaller, so it is left out.
         sums = torch.stack(sums)[..., 8:, 8:-8]
-        if first_weights == "even":
+        if init == "variance-preserving":
             sizes = sums.square().mean((1, 2, 3, 4)).sqrt()
             assert sizes.min() > 0.7 and sizes.max() < 1.4
-        arrived[first_weights] = (sums[-1, 0] - sums[-1, 1]).square().mean().sqrt().item()
+        arrived[init] = (sums[-1, 0] - sums[-1, 1]).square().mean().sqrt().item()
     # What another chroma changes in the last block: a fifth or so is lost in each, or with torch's weights
     # some three quarters.
-    assert arrived["even"] > 0.75 ** len(sums)
+    assert arrived["variance-preserving"] > 0.75 ** len(sums)
     assert arrived["torch"] < 0.3 ** len(sums)
 
 
 def test_attention_recalls_a_weighted_mean_of_the_past():
     """Against the formula, pixel by pixel and head by head."""
-    model, (chroma, condition) = build(0, attention=2), inputs(count=2)
+    model, (chroma, condition) = build(0, attention_heads=2), inputs(count=2)
     recall = model.recall
     got = recall(chroma, condition)
     query, key, value, out = (
@@ -268,13 +278,13 @@ def test_attention_recalls_a_weighted_mean_of_the_past():
 
 
 def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_suggests():
-    model, (chroma, condition) = build(1, marginal=6), inputs(count=4)
+    model, (chroma, condition) = build(1, head_channels=6), inputs(count=4)
     levels = model.quantize(chroma)
     with torch.no_grad():
         gate, p = model.gate(chroma, condition)[:, :, None], model(chroma, condition).exp()
         torch.testing.assert_close(p.sum(2), torch.ones_like(p[:, :, 0]))
         alone = model.marginal(chroma[:, 0], condition).softmax(2)
-        plain = PixelCNN(8, 1, 3, 3, hidden=24, levels=3, condition=2).double()
+        plain = PixelCNN(small(levels=3), condition_channels=2).double()
         plain.load_state_dict(
             {
                 name: x
@@ -300,7 +310,7 @@ def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_sugg
         wanted = -torch.where(begins[:, None], gate, 1 - gate).log()
         torch.testing.assert_close(losses["gate"].double(), wanted)
         assert set(plain.losses(levels, condition, begins=begins)) == {"nats"}
-    with pytest.raises(ValueError, match="this PixelCNN has no marginal"):
+    with pytest.raises(ValueError, match="this PixelCNN has no marginal head"):
         plain.gate(chroma, condition)
     with pytest.raises(TypeError, match="begins must be bool, got torch.float64"):
         model.losses(levels, condition, begins=begins.double())
@@ -309,7 +319,7 @@ def test_with_a_marginal_each_value_is_a_mixture_of_it_and_of_what_the_past_sugg
 
 
 def test_the_mixture_teaches_the_gate_and_not_the_marginal_which_teaches_the_condition():
-    model, (chroma, condition) = build(1, marginal=6), inputs(count=4)
+    model, (chroma, condition) = build(1, head_channels=6), inputs(count=4)
     levels, condition = model.quantize(chroma), condition.requires_grad_()
     model.nats(levels, condition).mean().backward()
     for name, parameter in model.named_parameters():
@@ -329,7 +339,7 @@ def test_the_mixture_teaches_the_gate_and_not_the_marginal_which_teaches_the_con
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_marginal_and_the_mixture_are_precise_where_the_rest_is_not(dtype):
-    model, (chroma, condition) = build(1, marginal=6).float(), inputs(count=4)
+    model, (chroma, condition) = build(1, head_channels=6).float(), inputs(count=4)
     levels, condition = model.quantize(chroma), condition.float()
     with torch.no_grad():
         exact = model.losses(levels, condition)["marginal"]
@@ -339,15 +349,15 @@ def test_the_marginal_and_the_mixture_are_precise_where_the_rest_is_not(dtype):
             rounded = condition.to(dtype)  # as a condition network gives it
             loss = model.losses(levels, rounded)["marginal"]
         torch.testing.assert_close(loss, model.losses(levels, rounded.float())["marginal"])
-        waves = model.marginal.waves(model.values(torch.arange(3)))
-        assert model.marginal.waves(model.values(torch.arange(3)).to(dtype)).dtype == dtype
+        waves = model.marginal.cosines(model.values(torch.arange(3)))
+        assert model.marginal.cosines(model.values(torch.arange(3)).to(dtype)).dtype == dtype
         torch.testing.assert_close(
-            model.marginal.waves(model.values(torch.arange(3)).to(dtype)).float(), waves, atol=0.01, rtol=0
+            model.marginal.cosines(model.values(torch.arange(3)).to(dtype)).float(), waves, atol=0.01, rtol=0
         )
 
 
 def test_the_marginal_sees_the_condition_and_for_cb_the_cr_of_its_own_cell_alone():
-    model, (chroma, condition) = build(1, marginal=6), inputs()
+    model, (chroma, condition) = build(1, head_channels=6), inputs()
     seen = by_group(jacobian(lambda x: model.marginal(x[:, 0], condition).flatten(1, 2), chroma))
     wanted = torch.zeros(2, PLACES, 2, PLACES, dtype=torch.bool)
     wanted[1, :, 0] = torch.eye(PLACES) > 0
@@ -361,8 +371,8 @@ def test_the_marginal_sees_the_condition_and_for_cb_the_cr_of_its_own_cell_alone
 @pytest.mark.parametrize("levels", [2, 3, 32])
 def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
     # Those of an orthogonal cosine transform.
-    model = PixelCNN(8, 1, 3, 3, hidden=24, levels=levels, condition=2, marginal=6)
-    waves = model.marginal.waves(model.values(torch.arange(levels)).double())
+    model = PixelCNN(small(levels=levels, head_channels=6), condition_channels=2)
+    waves = model.marginal.cosines(model.values(torch.arange(levels)).double())
     torch.testing.assert_close(waves[:, :1], torch.ones(levels, 1, dtype=torch.float64))
     squares = torch.full((levels,), levels / 2, dtype=torch.float64)
     squares[0] = levels
@@ -370,7 +380,7 @@ def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
 
 
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
-    model, (chroma, condition) = build(1, attention=2), inputs()
+    model, (chroma, condition) = build(1, attention_heads=2), inputs()
     whole = past(max(HEIGHT, WIDTH))
     assert torch.equal(by_group(jacobian(scores(model, condition), chroma)), whole)
     tril = torch.Tensor.tril
@@ -381,7 +391,7 @@ def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
 def test_levels_and_values():
     model = build(0)
     assert model.values(torch.arange(3)).tolist() == [-1, 0, 1]
-    paper = PixelCNN(blocks=0)
+    paper = PixelCNN(PixColorSettings(blocks=0))
     levels = torch.arange(32)
     assert torch.equal(paper.quantize(paper.values(levels)), levels)
     assert paper.values(torch.tensor(16)) == 0 and paper.values(torch.tensor(0)) == -1
@@ -411,7 +421,9 @@ def test_what_are_no_levels_is_named():
 
 def test_of_two_colors_it_draws_one_for_the_whole_map():
     torch.manual_seed(0)
-    model = PixelCNN(16, 2, 3, hidden=32, levels=8, condition=1)
+    model = PixelCNN(
+        PixColorSettings(width=16, blocks=2, kernel=3, hidden_channels=32, levels=8), condition_channels=1
+    )
     colors = torch.tensor([[6, 1], [2, 5]])
     levels = colors[:, :, None, None].expand(-1, -1, 4, 4)
     condition = torch.zeros(2, 1, 4, 4)
@@ -434,17 +446,17 @@ def test_of_two_colors_it_draws_one_for_the_whole_map():
     "settings, error, message",
     [
         ({"width": 7}, ValueError, "width must be even.*got 7"),
-        ({"hidden": 3}, ValueError, "hidden must be even.*got 3"),
+        ({"hidden_channels": 3}, ValueError, "hidden_channels must be even.*got 3"),
         ({"kernel": 4}, ValueError, "kernel must be odd, got 4"),
         ({"first_kernel": 1}, ValueError, "first_kernel must be at least 3; got 1"),
         ({"levels": 1}, ValueError, "levels must be at least 2; got 1"),
         ({"blocks": -1}, ValueError, "blocks must be at least 0; got -1"),
         ({"blocks": 1.0}, TypeError, "blocks must be a whole number; got 1.0"),
-        ({"first_weights": "large"}, ValueError, "must be one of even, torch; got 'large'"),
-        ({"attention": -1}, ValueError, "attention must be at least 0; got -1"),
-        ({"attention": 7}, ValueError, "attention must divide the width, 64; got 7 heads"),
+        ({"init": "large"}, ValueError, "must be one of variance-preserving, torch; got 'large'"),
+        ({"attention_heads": -1}, ValueError, "attention_heads must be at least 0; got -1"),
+        ({"attention_heads": 7}, ValueError, "attention_heads must divide the width, 64; got 7"),
     ],
 )
 def test_bad_parameters_are_named(settings, error, message):
     with pytest.raises(error, match=message):
-        PixelCNN(**settings)
+        PixelCNN(PixColorSettings(**settings))

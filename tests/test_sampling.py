@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from colorlib.models import PixelCNN
+from colorlib.models import PixColorSettings, PixelCNN
 from colorlib.sampling import Stopped, cached_logits, draw, naive_sample, rows, sample
 
 
@@ -25,9 +25,9 @@ def chance(seed=0):
 
 
 def build(seed=0, dtype=torch.float64, **settings):
-    settings = {"width": 8, "blocks": 2, "hidden": 16, "levels": 5, "condition": 3, **settings}
+    settings = {"width": 8, "blocks": 2, "hidden_channels": 16, "levels": 5, **settings}
     torch.manual_seed(seed)
-    model = PixelCNN(**settings)
+    model = PixelCNN(PixColorSettings(**settings), condition_channels=3)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=1.5 / math.sqrt(parameter[0].numel()))
     return model.to(dtype)
@@ -42,17 +42,17 @@ SHAPES = [  # size of the map, images, samples, settings of the network
     ((1, 6), 2, 2, {}),
     ((6, 1), 1, 3, {"kernel": 3}),
     ((4, 7), 3, 2, {"kernel": 3, "first_kernel": 5, "blocks": 3}),
-    ((5, 3), 2, 1, {"width": 6, "levels": 32, "hidden": 10}),
+    ((5, 3), 2, 1, {"width": 6, "levels": 32, "hidden_channels": 10}),
     ((3, 4), 2, 2, {"blocks": 0}),
     ((3, 4), 2, 2, {"blocks": 1, "kernel": 1, "first_kernel": 3}),
-    ((1, 1), 2, 2, {"attention": 1}),
-    ((4, 5), 3, 2, {"attention": 4, "kernel": 3}),
-    ((2, 6), 2, 3, {"attention": 2, "blocks": 0}),
-    ((4, 5), 2, 3, {"late": True}),
-    ((3, 4), 3, 2, {"late": True, "blocks": 0}),
-    ((3, 5), 2, 2, {"late": True, "attention": 2}),
-    ((4, 5), 2, 3, {"marginal": 7}),
-    ((3, 5), 3, 2, {"marginal": 7, "late": True, "attention": 2, "levels": 6}),
+    ((1, 1), 2, 2, {"attention_heads": 1}),
+    ((4, 5), 3, 2, {"attention_heads": 4, "kernel": 3}),
+    ((2, 6), 2, 3, {"attention_heads": 2, "blocks": 0}),
+    ((4, 5), 2, 3, {"num_frequencies": 1}),
+    ((3, 4), 3, 2, {"num_frequencies": 1, "blocks": 0}),
+    ((3, 5), 2, 2, {"num_frequencies": 1, "attention_heads": 2}),
+    ((4, 5), 2, 3, {"head_channels": 7}),
+    ((3, 5), 3, 2, {"head_channels": 7, "num_frequencies": 1, "attention_heads": 2, "levels": 6}),
 ]
 
 
@@ -137,9 +137,9 @@ def test_images_and_samples_have_their_own_chance_and_condition():
         assert torch.equal(alone[0, 0], cold[0, place])
 
 
-@pytest.mark.parametrize("attention", [0, 2])
-def test_known_levels_stay_and_the_rest_takes_note_of_them(attention):
-    model, given = build(attention=attention), condition(4, 5, batch=2)
+@pytest.mark.parametrize("attention_heads", [0, 2])
+def test_known_levels_stay_and_the_rest_takes_note_of_them(attention_heads):
+    model, given = build(attention_heads=attention_heads), condition(4, 5, batch=2)
     known = torch.randint(5, (2, 2, 4, 5), generator=chance(3))
     mask = torch.rand(2, 1, 4, 5, generator=chance(4)) < 0.4
     hidden = known.masked_fill(~mask, -7)  # elsewhere nobody looks
@@ -161,7 +161,7 @@ def test_known_levels_stay_and_the_rest_takes_note_of_them(attention):
 
 
 def test_rows_with_nothing_left_to_draw_cost_nothing(monkeypatch):
-    model, given = build(attention=2, marginal=7), condition(4, 5, batch=2)
+    model, given = build(attention_heads=2, head_channels=7), condition(4, 5, batch=2)
     known = torch.randint(5, (2, 2, 4, 5), generator=chance(3))
     computed, reports, begin = [], [], rows.Rows.begin
     monkeypatch.setattr(rows.Rows, "begin", lambda self, row: computed.append(row) or begin(self, row))
@@ -197,9 +197,9 @@ def test_progress_is_told_and_can_stop(sampler):
 
 
 @pytest.mark.parametrize("sampler", [sample, naive_sample])
-@pytest.mark.parametrize("attention", [0, 2])
-def test_it_draws_the_same_inside_autocast(attention, sampler):
-    model = build(dtype=torch.float32, attention=attention)
+@pytest.mark.parametrize("attention_heads", [0, 2])
+def test_it_draws_the_same_inside_autocast(attention_heads, sampler):
+    model = build(dtype=torch.float32, attention_heads=attention_heads)
     given = condition(4, 5, batch=2, dtype=torch.float32)
     outside = sampler(model, given, 3, chance())
     with torch.autocast("cpu", torch.bfloat16):

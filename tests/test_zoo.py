@@ -29,7 +29,8 @@ SMALL = {
     "cic": {"width": 4, "mix": 0.7},
     "gan": {"width": 4, "depth": 3, "layers": 1},
     "masked": {"width": 4, "layers": 2, "masks": ["ten", "full"]},
-    "pixcolor": {"backbone": "small", "reduction": 2, "width": 8, "blocks": 1, "hidden": 16},
+    "photo": {"width": 2, "mix": 0.8},
+    "pixcolor": {"backbone": "small", "stride": 2, "width": 8, "blocks": 1, "hidden_channels": 16},
 }
 
 

@@ -1,8 +1,10 @@
 """The self-organizing map: a sheet of neurons that lays itself over the data.
 
-Sources: T. Kohonen, "The self-organizing map", Proceedings of the IEEE 78(9), 1990 (the online rule); T.
-Kohonen, "Essentials of the self-organizing map", Neural Networks 37, 2013 (the batch rule, the start on the
-principal axes).
+Data are samples (N, D), floating point and finite, at least one, on any device; half precision is worked on
+in float32. For other data, or another argument out of its range, each function and method raises TypeError or
+ValueError. Sources: T. Kohonen, "The self-organizing map", Proceedings of the IEEE 78(9), 1990 (the map and
+the online rule); T. Kohonen, "Essentials of the self-organizing map", Neural Networks 37, 2013 (the batch
+rule, the start on the principal axes).
 """
 
 import math
@@ -18,45 +20,30 @@ PAIRS_AT_ONCE = 2**20
 
 
 def nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
-    """Find the ``k`` neurons nearest to each sample, the nearest first.
+    """Find the `k` of the neurons (K, D) nearest to each sample: indices (N, k) int64, the nearest first.
 
     Distances are Euclidean and come from one matrix product, in pieces, so a million samples need little
-    memory.
+    memory. A lower index wins a tie for the first place.
 
-    Parameters
-    ----------
-    data : Tensor
-        Samples, (N, D).
-    neurons : Tensor
-        Neurons, (K, D).
-    k : int
-        How many neurons, at most K.
-
-    Returns
-    -------
-    Tensor
-        Indices into ``neurons``, int64, (N, k); a lower index wins a tie for the first place.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For samples or neurons that are no finite floating-point rows of one length, or another ``k``.
+    >>> nearest(torch.tensor([[0.9], [2.2]]), torch.tensor([[0.0], [1.0], [2.0]]), k=2)
+    tensor([[1, 0],
+            [2, 1]])
     """
     data = _check_data(data)
     neurons = _check_data(neurons, "neurons").to(data)
-    _check_features(data, neurons)
     return _nearest(data, neurons, whole(k, "k", 1, len(neurons)))
 
 
 def _nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
+    if data.shape[1] != neurons.shape[1]:
+        raise ValueError(f"the neurons have {neurons.shape[1]} features; got data of {data.shape[1]}")
     # |x - w|^2 = |x|^2 + 2 (|w|^2 / 2 - x.w), and |x|^2 is the same for every neuron: rank by the bracket
     # alone. Distances do not change when the origin moves; near the neurons the bracket loses fewer digits.
     origin = neurons.mean(0)
     neurons = neurons - origin
     half_square = neurons.square().sum(1) / 2
-    found = torch.empty(
-        len(data), k, dtype=torch.int64, device=data.device
-    )  # one block: keeps the heap whole
+    # One block: keeps the heap whole.
+    found = torch.empty(len(data), k, dtype=torch.int64, device=data.device)
     size = max(1, PAIRS_AT_ONCE // len(neurons))
     for part, into in zip(data.split(size), found.split(size), strict=True):
         rank = torch.addmm(half_square, part - origin, neurons.T, alpha=-1)
@@ -65,39 +52,23 @@ def _nearest(data: Tensor, neurons: Tensor, k: int = 1) -> Tensor:
 
 
 class SOM:
-    """A Kohonen map of ``rows`` x ``columns`` neurons.
+    """A Kohonen map of ``rows`` x ``columns`` neurons, each at least 1.
 
     Each neuron has a place on the map, which never changes, and a vector in the space of the data, which
     learns. A sample pulls its best-matching unit (the neuron nearest to it) and, less, the units beside that
-    one on the map. So neurons that are neighbors on the map end up near each other among the data.
+    one on the map. So neurons that are neighbors on the map end up near each other among the data. The
+    topology is ``"rectangular"``, a square grid, where a neuron has up to 8 neighbors, the diagonal ones
+    included; or ``"hexagonal"``: odd rows are moved by half a step, and a neuron has up to 6 neighbors, all
+    at distance 1.
 
-    Parameters
-    ----------
-    rows, columns : int
-        Size of the map, each at least 1. Neuron ``row * columns + column`` sits at that row and column.
-    topology : str
-        ``"rectangular"``: a square grid, where a neuron has up to 8 neighbors, the diagonal ones included;
-        ``"hexagonal"``: odd rows are moved by half a step, and a neuron has up to 6 neighbors, all at
-        distance 1.
+    - `positions` (rows * columns, 2) float64: places of the neurons on the map as (x, y), x along the
+      columns. Neuron ``row * columns + column`` sits at that row and column.
+    - `neurons` (rows * columns, D): their vectors; None before :meth:`fit`.
+    - `history` (epochs + 1, rows * columns, D): the neurons before the first epoch and after each.
 
-    Attributes
-    ----------
-    positions : Tensor
-        Places of the neurons on the map as (x, y), float64, (rows * columns, 2); x runs along the columns.
-    neurons : Tensor or None
-        Their vectors, (rows * columns, D); None before :meth:`fit`.
-    history : Tensor or None
-        The neurons before the first epoch and after each, (epochs + 1, rows * columns, D); None before
-        :meth:`fit`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For a size that is not a whole number of at least 1, or an unknown topology.
-
-    Notes
-    -----
-    The source of the map and of its online rule is Kohonen (1990); of the batch rule, Kohonen (2013).
+    >>> line = torch.linspace(0, 1, 101)[:, None]
+    >>> SOM(1, 3).fit(line, epochs=20).neurons.flatten().round(decimals=1)
+    tensor([0.2000, 0.5000, 0.8000])
     """
 
     def __init__(self, rows: int, columns: int, topology: str = "rectangular"):
@@ -127,9 +98,9 @@ class SOM:
     ) -> "SOM":
         """Train the map from a fresh start, and return it.
 
-        Both rules weigh the neuron at distance d (on the map) from the best-matching unit by the Gaussian
-        h = exp(-d^2 / (2 r^2)). The radius r, and the learning rate of the online rule, decay geometrically
-        from their first value to their second one.
+        Both rules weigh the neuron at distance d (on the map) from the best-matching unit by the Gaussian h =
+        exp(-d^2 / (2 r^2)). The radius r, and the learning rate of the online rule, decay geometrically from
+        their first value to their second one.
 
         - ``"batch"``: once an epoch, every neuron moves to the mean of all samples, each weighted by the h
           between the neuron and the sample's best-matching unit. There is no learning rate.
@@ -138,16 +109,13 @@ class SOM:
 
         Parameters
         ----------
-        data : Tensor
-            Samples, floating point, (N, D), finite; on any device. Half precision is worked on in float32.
         epochs : int
             Passes over the data, at least 1.
-        rule : str
-            ``"batch"`` or ``"online"``.
         init : str or Tensor
             ``"pca"``: a flat grid along the first two principal axes of the data, one standard deviation to
-            each side of the mean, the longer side of the map along the first; ``"sample"``: distinct rows of
-            the data drawn at random; or the neurons to start from, (rows * columns, D).
+            each side of the mean, the longer side of the map along the first; the data must vary along as
+            many directions as the map. ``"sample"``: distinct rows of the data drawn at random. Or the
+            neurons to start from, (rows * columns, D).
         radius : tuple of float, optional
             First and last radius, in steps of the map. Default: from 1 with ``"pca"``, which starts in order;
             else from half the longer side of the map (at least 1), wide enough to bring the whole map into
@@ -158,13 +126,6 @@ class SOM:
             First and last learning rate of the online rule, in (0, 1].
         seed : int
             Fixes the drawing of ``"sample"`` and the orders of the online rule, on every device alike.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that are not finite floating-point (N, D) with N >= 1 and D >= 1; for ``"sample"`` with
-            fewer samples than neurons; for ``"pca"`` where the data vary along fewer directions than the map;
-            for any other argument out of its range.
         """
         data = _check_data(data)
         epochs, seed = whole(epochs, "epochs", 1), whole(seed, "seed", -(2**63), 2**64 - 1)
@@ -199,9 +160,8 @@ class SOM:
         choice(init, "init", ("pca", "sample"))
         if init == "sample":
             if len(data) < count:
-                raise ValueError(
-                    f"init='sample' needs a sample for each of {count} neurons, got {len(data)} samples"
-                )
+                message = f"init='sample' needs a sample for each of {count} neurons"
+                raise ValueError(f"{message}, got {len(data)} samples")
             return data[torch.randperm(len(data), generator=generator)[:count].to(data.device)]
         mean = data.mean(0)
         centered = data - mean
@@ -228,37 +188,23 @@ class SOM:
         return mean + place @ steps[: place.shape[1]]
 
     def assign(self, data: Tensor) -> Tensor:
-        """Index of each sample's best-matching unit: (N, D) to int64 (N,).
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that are not finite floating-point (N, D) with the D of the neurons, or a map without
-            neurons.
-        """
+        """Give the index of each sample's best-matching unit: (N, D) to int64 (N,)."""
         return self._nearest(data)[:, 0]
 
     def quantize(self, data: Tensor) -> Tensor:
-        """Replace each sample by the vector of its best-matching unit: (N, D) to (N, D).
-
-        Raises as :meth:`assign`.
-        """
+        """Replace each sample by the vector of its best-matching unit: (N, D) to (N, D)."""
         return self.neurons[self.assign(data)]
 
     def quantization_error(self, data: Tensor) -> float:
-        """Mean Euclidean distance from the samples (N, D) to their best-matching units.
-
-        In the units of the data; 0 is perfect. Raises as :meth:`assign`.
-        """
+        """Give the samples' mean Euclidean distance from their best-matching units, in the units of data."""
         return (self.quantize(data) - data.to(self.neurons)).square().sum(1).sqrt().mean().item()
 
     def topographic_error(self, data: Tensor) -> float:
-        """Share of the samples (N, D) whose two best-matching units are not neighbors on the map.
+        """Give the share of the samples whose two best-matching units are not neighbors on the map.
 
         From 0 (the map keeps the order of the data) to 1; NaN for a map of one neuron, which has no second
         best. Neighbors are the 8 around a neuron on the rectangular map and the 6 around it on the hexagonal
-        one. Raises as :meth:`assign`. Source: Kiviluoto, "Topology preservation in self-organizing maps",
-        ICNN 1996.
+        one. Source: Kiviluoto, "Topology preservation in self-organizing maps", ICNN 1996.
         """
         if len(self.positions) == 1:
             return math.nan
@@ -269,9 +215,7 @@ class SOM:
     def _nearest(self, data: Tensor, k: int = 1) -> Tensor:
         if self.neurons is None:
             raise ValueError("this map has no neurons yet to compare data with: call fit first")
-        data = _check_data(data)
-        _check_features(data, self.neurons)
-        return _nearest(data.to(self.neurons), self.neurons, k)
+        return _nearest(_check_data(data).to(self.neurons), self.neurons, k)
 
 
 def _batch_epoch(data: Tensor, neurons: Tensor, distance2: Tensor, radius: float) -> Tensor:
@@ -318,11 +262,6 @@ def _check_data(data: Tensor, name: str = "data") -> Tensor:
         bad = int((~data.isfinite()).any(1).sum())
         raise ValueError(f"{name} must be finite; got NaN or infinite values in {bad} of {len(data)} rows")
     return data.detach().to(torch.promote_types(data.dtype, torch.float32))
-
-
-def _check_features(data: Tensor, neurons: Tensor) -> None:
-    if data.shape[1] != neurons.shape[1]:
-        raise ValueError(f"the neurons have {neurons.shape[1]} features; got data of {data.shape[1]}")
 
 
 def _check_decay(name: str, ends: tuple, interval: str) -> tuple[float, float]:

@@ -1,4 +1,9 @@
-"""The 313 color bins: where they come from, and the way of a color into them and out again."""
+"""The 313 color bins: where they come from, and the way of a color into them and out again.
+
+Colors are a and b in CIE units, in any floating dtype, which results keep. For an argument of another type,
+shape or range, each function raises TypeError or ValueError. The source of all is Zhang, Isola and Efros,
+Colorful Image Colorization, ECCV 2016, section 2.
+"""
 
 import functools
 import math
@@ -8,7 +13,7 @@ import torch
 from scipy.spatial import ConvexHull
 
 from colorlib._check import came, device_of, floating, number, whole
-from colorlib.color.spaces import rgb_to_lab
+from colorlib.color.spaces import rgb_to_lab, widened
 
 STEP = 10  # the bins lie on a square grid in the ab plane, this far apart
 COUNT = 313
@@ -32,27 +37,15 @@ def _derive_bins(n=17):
 
 
 def ab_bins(device=None, dtype=torch.float32):
-    """The centers of the 313 bins that the ab plane of CIELAB is cut into.
+    """Give the centers of the 313 bins of CIELAB's ab plane, (313, 2), ordered by a, then by b.
 
     The sRGB gamut is projected on (a, b), its convex hull is grown by 10 units to each side, and the
-    multiples of 10 inside are kept. No file of data is needed.
+    multiples of 10 inside are kept. No file of data is needed, and the tensor is a new one at each call. The
+    source (section 2.1) names the number of bins and their step. The recipe is this library's; it gives the
+    published bins.
 
-    Parameters
-    ----------
-    device : torch.device, str or None
-        Where the tensor is made.
-    dtype : torch.dtype
-        Its dtype.
-
-    Returns
-    -------
-    Tensor (313, 2)
-        a and b in CIE units, ordered by a, then by b. A new tensor at each call.
-
-    References
-    ----------
-    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1,
-    names the number of bins and their step. The recipe above is this library's; it gives the published bins.
+    >>> ab_bins().shape, ab_bins()[0]
+    (torch.Size([313, 2]), tensor([-90.,  50.]))
     """
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype; got {came(dtype)}")
@@ -84,11 +77,7 @@ def _make_nearest_table():
 
     here, right, up, down, left, diagonal = (0, 0), (1, 0), (0, 1), (0, -1), (-1, 0), (1, 1)
     orders = torch.tensor(
-        [
-            (here, right, up, down, left),
-            (here, right, up, down, diagonal),
-            (here, right, up, diagonal, down),
-        ]
+        [(here, right, up, down, left), (here, right, up, down, diagonal), (here, right, up, diagonal, down)]
     )
     octants = [
         (orders.flip(-1) if swapped else orders) * torch.tensor([sign_a, sign_b])
@@ -129,16 +118,9 @@ def _nearest_five(a, b):
     u, v = torch.maximum(size_a, size_b), torch.minimum(size_a, size_b)
     step, twice = STEP**2, 2 * STEP
     down, left, diagonal = step + twice * v, step + twice * u, 2 * step - twice * (u + v)
-    distances = torch.stack(
-        [
-            torch.zeros_like(u),
-            step - twice * u,
-            step - twice * v,
-            torch.minimum(down, diagonal),
-            torch.minimum(torch.maximum(down, diagonal), left),
-        ],
-        1,
-    )
+    fourth, fifth = torch.minimum(down, diagonal), torch.minimum(torch.maximum(down, diagonal), left)
+    nearest = [torch.zeros_like(u), step - twice * u, step - twice * v, fourth, fifth]
+    distances = torch.stack(nearest, 1)
 
     # Points outside the table, and NaN, are taken to its rim, where there are no bins.
     row, column = ((grid + _REACH).clamp(0, 2 * _REACH).nan_to_num(nan=0).long() for grid in (grid_a, grid_b))
@@ -178,35 +160,18 @@ def double(x):
 
 
 def soft_encode(ab, k=5, sigma=5.0):
-    """Spread each color over the k bins nearest to it, with Gaussian weights.
+    """Spread each color over the k bins nearest to it, with Gaussian weights (section 2.1).
 
-    The k nearest of all 313 bins are found exactly. Their weights are proportional to
-    exp(-d^2 / (2 sigma^2)), where d is the distance to the bin's center, and sum to 1.
+    From any points of the plane, (..., 2, H, W), (N, 2) or (2,), to indices, int64, and weights, with k in
+    place of 2. The indices are rows of `ab_bins`, nearest first, and equally near ones in any order. The k
+    nearest of all 313 bins, k from 1 to 313, are found exactly. Their weights are proportional to exp(-d^2 /
+    (2 sigma^2)), where d is the distance to the bin's center, and sum to 1. `sigma` is in CIE units, above 0;
+    infinity gives each of the k bins the same weight. A color that is not finite gets the weights NaN and the
+    indices 0.
 
-    Parameters
-    ----------
-    ab : Tensor (..., 2, H, W), (N, 2) or (2,)
-        a and b in CIE units; any point of the plane.
-    k : int
-        How many bins, from 1 to 313.
-    sigma : float
-        Width of the Gaussian in CIE units, above 0. Infinity gives each of the k bins the same weight.
-
-    Returns
-    -------
-    indices : Tensor of int64 (..., k, H, W), (N, k) or (k,)
-        Rows of `ab_bins`, nearest first; bins equally near come in any order.
-    weights : Tensor of the same shape
-        In the dtype of `ab`. A color that is not finite gets the weights NaN and the indices 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an argument of another type, shape or range.
-
-    References
-    ----------
-    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.1.
+    >>> indices, weights = soft_encode(torch.tensor([2.0, 1.0]), k=2)
+    >>> ab_bins()[indices[0]], weights.round(decimals=2)
+    (tensor([0., 0.]), tensor([0.7700, 0.2300]))
     """
     floating(ab, "ab", "(..., 2, H, W)", "(N, 2)", "(2,)")
     flat = ab.dim() < 3
@@ -215,14 +180,12 @@ def soft_encode(ab, k=5, sigma=5.0):
     shape = ab.shape
     a, b = ab.unbind(-1 if flat else -3)
     images = 1 if flat else math.prod(shape[:-3])
-    wide = torch.float64 if ab.dtype == torch.float64 else torch.float32
-    a, b = (x.reshape(images, x.numel() // max(images, 1)).to(wide) for x in (a, b))
+    a, b = (widened(x.reshape(images, x.numel() // max(images, 1))) for x in (a, b))
     if k <= 5:
         indices, distances = (x[:, :k] for x in _nearest_five(a, b))
     else:
-        indices, distances = (
-            x.unflatten(0, a.shape).movedim(-1, 1) for x in _nearest(a.flatten(), b.flatten(), k)
-        )
+        found = _nearest(a.flatten(), b.flatten(), k)
+        indices, distances = (x.unflatten(0, a.shape).movedim(-1, 1) for x in found)
     # Within these limits the square of sigma is neither 0 nor infinite in float32.
     weights = (distances / (-2 * min(max(sigma, 1e-15), 1e15) ** 2)).exp()
     weights = (weights / weights.sum(1, keepdim=True)).to(ab.dtype)
@@ -235,38 +198,21 @@ def soft_encode(ab, k=5, sigma=5.0):
 
 
 def annealed_mean(logits, temperature=0.38):
-    """The color that a distribution over the bins stands for: its mean after sharpening by a temperature.
+    """Give the color that a distribution over the bins stands for: its mean after sharpening (section 2.3).
 
-    With probabilities z, the mean of the bins is taken under softmax(log z / T). T = 1 gives the mean of z,
-    T = 0 the center of its most probable bin (the first, if several tie), T = infinity the plain mean of all
-    bins whose probability is not 0.
+    From (..., 313, H, W), (N, 313) or (313,) to (..., 2, H, W), (N, 2) or (2,). Logits are logarithms of
+    probabilities, up to a constant; a bin of probability 0 has -inf. With probabilities z, the mean of the
+    bins is taken under softmax(log z / T), equation 5. The temperature T = 1 gives the mean of z, 0 the
+    center of its most probable bin (the first, if several tie), infinity the plain mean of all bins whose
+    probability is not 0. Where all logits are -inf, or one is NaN or +inf, the color is NaN.
 
-    Parameters
-    ----------
-    logits : Tensor (..., 313, H, W), (N, 313) or (313,)
-        Logarithms of probabilities, up to a constant. A bin of probability 0 has -inf. Where all are -inf, or
-        one is NaN or +inf, the color is NaN.
-    temperature : float
-        T, from 0 to infinity.
-
-    Returns
-    -------
-    Tensor (..., 2, H, W), (N, 2) or (2,)
-        a and b in CIE units, in the dtype of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an argument of another type, shape or range.
-
-    References
-    ----------
-    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.3, equation 5.
+    >>> annealed_mean(torch.arange(313.0), temperature=0)
+    tensor([100.,   0.])
     """
     floating(logits, "logits", f"(..., {COUNT}, H, W)", f"(N, {COUNT})", f"({COUNT},)")
     flat, temperature = logits.dim() < 3, number(temperature, "temperature", "[0, inf]")
 
-    wide = logits.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
+    wide = widened(logits)
     wide = wide if flat else wide.movedim(-3, -1)
     bins = ab_bins(wide.device, wide.dtype)
     # The largest logit becomes 0: whatever small temperature divides it, it stays 0, and the others overflow
@@ -277,10 +223,8 @@ def annealed_mean(logits, temperature=0.38):
         broken = wide.isnan().any(-1, keepdim=True)
         ab = bins[wide.argmax(-1)].masked_fill(broken, math.nan)
     else:
-        if temperature > limits.max:
-            wide = wide.masked_fill(wide > -math.inf, 0)
-        else:
-            wide = wide / max(temperature, limits.tiny)
+        flattest = temperature > limits.max
+        wide = wide.masked_fill(wide > -math.inf, 0) if flattest else wide / max(temperature, limits.tiny)
         ab = wide.softmax(-1) @ bins
     return (ab if flat else ab.movedim(-1, -3)).to(logits.dtype)
 
@@ -299,22 +243,12 @@ def _check_prior(prior, shape="(Q,)"):
 
 
 def bin_prior(ab):
-    """How often each bin is the nearest to a color: the distribution of a set of pictures over the bins.
+    """Tell how often each bin is the nearest to a color: (..., 2, H, W) or (N, 2) to shares (313,) of sum 1.
 
-    Parameters
-    ----------
-    ab : Tensor (..., 2, H, W) or (N, 2)
-        a and b of the pixels in CIE units.
+    No color at all, or one that is not finite, raises ValueError.
 
-    Returns
-    -------
-    Tensor (313,)
-        Shares that sum to 1, in the dtype of `ab`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of such a shape, for no color, or one that is not finite.
+    >>> bin_prior(torch.zeros(4, 2)).max()
+    tensor(1.)
     """
     indices, weights = soft_encode(ab)
     nearest = indices.select(-1 if ab.dim() < 3 else -3, 0).flatten()
@@ -328,72 +262,34 @@ def bin_prior(ab):
 
 
 def smooth_prior(prior, sigma=5.0):
-    """Smooth a distribution over the bins with a Gaussian in the ab plane.
+    """Smooth a distribution over the bins, (313,), with a Gaussian of width `sigma` (section 2.2).
 
     Each bin hands its share on to all bins in proportion to exp(-d^2 / (2 sigma^2)), where d is the distance
     between the centers. So the shares still sum to 1.
-
-    Parameters
-    ----------
-    prior : Tensor (313,)
-        Shares that sum to 1.
-    sigma : float
-        Width of the Gaussian in CIE units, above 0.
-
-    Returns
-    -------
-    Tensor (313,)
-        Shares that sum to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For a `prior` that is no floating tensor (313,) or no distribution, or a `sigma` that is not above 0.
-
-    References
-    ----------
-    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2.
     """
     _check_prior(prior, f"({COUNT},)")
-    wide = prior.to(torch.float64 if prior.dtype == torch.float64 else torch.float32)
+    wide = widened(prior)
     indices, weights = soft_encode(ab_bins(wide.device, wide.dtype), k=COUNT, sigma=sigma)
     shares = weights * wide[:, None]
     return torch.zeros_like(wide).index_add(0, indices.flatten(), shares.flatten()).to(prior.dtype)
 
 
 def rebalancing_weights(prior, mix=0.5):
-    """Weights that make rare colors count for more in a loss.
+    """Give weights that make rare colors count for more in a loss (section 2.2, equation 4): (Q,) to (Q,).
 
     The weight of a bin is proportional to 1 / ((1 - mix) p + mix / Q), where p is its share and Q the number
-    of bins. The weights are scaled so that the expected weight, the sum of p w, is 1.
+    of bins. The weights are scaled so that the expected weight, the sum of p w, is 1. `mix`, from 0 to 1, is
+    how much of the uniform distribution is mixed in: 1 gives every bin the weight 1, and 0 raises ValueError
+    where some share is 0.
 
-    Parameters
-    ----------
-    prior : Tensor (Q,)
-        Share of each bin; sums to 1. See `bin_prior` and `smooth_prior`.
-    mix : float
-        From 0 to 1: how much of the uniform distribution is mixed in. 1 gives every bin the weight 1.
-
-    Returns
-    -------
-    Tensor (Q,)
-        The weights, in the dtype of `prior`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For a `prior` that is no floating tensor (Q,) or no distribution, a `mix` outside [0, 1], or a `mix`
-        of 0 where some share is 0.
-
-    References
-    ----------
-    Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, section 2.2, equation 4.
+    >>> rebalancing_weights(torch.tensor([0.75, 0.25]), mix=0)
+    tensor([0.6667, 2.0000])
     """
     _check_prior(prior)
     mix = number(mix, "mix", "[0, 1]")
     empty = int((prior == 0).sum())
     if mix == 0 and empty:
         raise ValueError(f"mix is 0 and {empty} bins have the share 0: their weight would be infinite")
-    wide = prior.to(torch.float64 if prior.dtype == torch.float64 else torch.float32)
+    wide = widened(prior)
     weights = 1 / ((1 - mix) * wide + mix / len(wide))
     return (weights / (wide * weights).sum()).to(prior.dtype)

@@ -1,10 +1,13 @@
-"""Color spaces: pure functions from (..., C, H, W) tensors to (..., C', H, W) tensors.
+"""Color spaces: pure functions from (..., C, H, W) to (..., C, H, W); C is 3 where nothing else is said.
 
 Every function takes float16, bfloat16, float32 or float64, on any device, and returns the dtype that came in.
 The half types are computed in float32 inside. Gradients are finite everywhere. A NaN in one pixel makes that
 pixel NaN and no other. A tensor that is not floating raises `TypeError`; a wrong shape raises `ValueError`,
 and so do 8 or 16 bits that nobody has divided: only on a CPU, for on a GPU looking would mean waiting.
 """
+
+import math
+from functools import partial
 
 import torch
 
@@ -53,12 +56,16 @@ _RGB_FROM_YCBCR = _inverse(_YCBCR_FROM_RGB)
 _CHUNK = 1 << 18
 
 
-def _convert(function, x, out_channels):
+def widened(x):
+    """`x` in float64 where it is, in float32 else."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _convert(function, x, out_channels=3):
     """Apply `function`, which maps channels pixel by pixel, to `x`; compute half types in float32."""
 
     def compute(part):
-        wide = part if part.dtype in (torch.float32, torch.float64) else part.float()
-        return function(wide).to(part.dtype)
+        return function(widened(part)).to(part.dtype)
 
     needs_graph = torch.is_grad_enabled() and x.requires_grad
     if needs_graph or x.device.type != "cpu" or x.numel() <= x.shape[-3] * _CHUNK:
@@ -94,7 +101,7 @@ def _power(x, exponent):
     return torch.exp(torch.log(x) * exponent)
 
 
-def _line_then(power, x, threshold, slope):
+def _line_then(power, threshold, slope, x):
     """A straight line up to the threshold and `power(x)` above it: the shape of all four curves of CIELAB.
 
     It is written as a sum of two parts, each constant where the other varies. That is several times as fast
@@ -106,20 +113,10 @@ def _line_then(power, x, threshold, slope):
     return torch.add(above, below, alpha=slope)
 
 
-def _srgb_to_linear(x):
-    return _line_then(lambda v: _power((v + 0.055) / 1.055, 2.4), x, 0.04045, 1 / 12.92)
-
-
-def _linear_to_srgb(x):
-    return _line_then(lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, x, 0.0031308, 12.92)
-
-
-def _lab_curve(x):
-    return _line_then(lambda v: _power(v, 1 / 3), x, 0.008856, 7.787)
-
-
-def _inverse_lab_curve(x):
-    return _line_then(lambda v: v * v * v, x, 0.2068966, 1 / 7.787)
+_srgb_to_linear = partial(_line_then, lambda v: _power((v + 0.055) / 1.055, 2.4), 0.04045, 1 / 12.92)
+_linear_to_srgb = partial(_line_then, lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, 0.0031308, 12.92)
+_lab_curve = partial(_line_then, lambda v: _power(v, 1 / 3), 0.008856, 7.787)
+_inverse_lab_curve = partial(_line_then, lambda v: v * v * v, 0.2068966, 1 / 7.787)
 
 
 def _rgb_to_lab(rgb):
@@ -140,123 +137,63 @@ def _lab_to_rgb(lab, clip):
 
 
 def rgb_to_lab(rgb):
-    """Convert sRGB to CIELAB (white point D65, 2 degree observer), as scikit-image does.
+    """Convert sRGB in [0, 1] to CIELAB (white point D65, 2 degree observer), as scikit-image does.
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        sRGB in [0, 1]. Values outside are not clipped: the curve's straight part goes on below 0, its power
-        above 1.
+    L is in [0, 100]; inside the sRGB gamut a runs from -86.2 to 98.2 and b from -107.9 to 94.5. Values
+    outside [0, 1] are not clipped: the curve's straight part goes on below 0, its power above 1. Sources: CIE
+    15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        L in [0, 100]; inside the sRGB gamut a runs from -86.2 to 98.2 and b from -107.9 to 94.5.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
+    >>> red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+    >>> rgb_to_lab(red).flatten().round()
+    tensor([53., 80., 67.])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(_rgb_to_lab, rgb, 3)
+    return _convert(_rgb_to_lab, image(rgb, 3, "rgb", unit=True))
 
 
 def lab_to_rgb(lab, clip=True):
-    """Convert CIELAB (white point D65, 2 degree observer) to sRGB, as scikit-image does.
+    """Convert CIELAB to sRGB: the inverse of `rgb_to_lab`, from L in [0, 100] and any a and b in CIE units.
 
-    Parameters
-    ----------
-    lab : Tensor (..., 3, H, W)
-        L in [0, 100], a and b in CIE units, any value.
-    clip : bool
-        True: colors outside the gamut are clipped to it, first Z at 0 and then each of R, G and B to [0, 1].
-        False: they are returned as they come, below 0 or above 1, and `rgb_to_lab` brings them back.
+    With `clip`, colors outside the gamut are clipped to it: first Z at 0, as scikit-image does, then each of
+    R, G and B to [0, 1]. Without it they come as they are, below 0 or above 1, and `rgb_to_lab` brings them
+    back.
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        sRGB in [0, 1], or beyond with ``clip=False``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape.
-
-    References
-    ----------
-    CIE 15:2004, Colorimetry; IEC 61966-2-1 for sRGB.
+    >>> lab_to_rgb(torch.tensor([53.0, 80.0, 67.0]).view(3, 1, 1)).flatten().round(decimals=1)
+    tensor([1., 0., 0.])
     """
     image(lab, 3, "lab")
     clip = flag(clip, "clip")
-    return _convert(lambda part: _lab_to_rgb(part, clip), lab, 3)
-
-
-def _rgb_to_gray(rgb):
-    red, green, blue = _srgb_to_linear(rgb).unbind(-3)
-    m1, m2, m3 = XYZ_FROM_RGB[1]
-    return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
+    return _convert(lambda part: _lab_to_rgb(part, clip), lab)
 
 
 def rgb_to_gray(rgb):
-    """Convert sRGB to the sRGB gray of the same CIE lightness.
+    """Convert sRGB to the sRGB gray of the same CIE lightness: (..., 3, H, W) to (..., 1, H, W), in [0, 1].
 
-    The color is made linear, its relative luminance Y is taken, and Y is given the sRGB curve again. So the
-    gray has the color's own L in CIELAB. BT.601 luma, the Y of YUV and YCbCr, is another gray: it weights the
-    values before they are made linear, and makes saturated colors darker. Pure blue has luma 0.114; the gray
-    that is as light as it is 0.298.
+    The color is made linear, its relative luminance Y is taken, and Y is given the sRGB curve again (IEC
+    61966-2-1). BT.601 luma, the Y of YUV and YCbCr, is another gray: it weights the values before they are
+    made linear, and makes saturated colors darker. Pure blue has luma 0.114; the gray that is as light:
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        sRGB in [0, 1].
-
-    Returns
-    -------
-    Tensor (..., 1, H, W)
-        Gray in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    IEC 61966-2-1.
+    >>> rgb_to_gray(torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)).flatten().round(decimals=3)
+    tensor([0.2980])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(_rgb_to_gray, rgb, 1)
+
+    def convert(part):
+        red, green, blue = _srgb_to_linear(part).unbind(-3)
+        m1, m2, m3 = XYZ_FROM_RGB[1]
+        return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
+
+    return _convert(convert, image(rgb, 3, "rgb", unit=True), 1)
 
 
 def fit_gamut(lab):
-    """Bring Lab colors into the sRGB gamut at their own lightness and hue.
+    """Bring CIELAB colors into the sRGB gamut at their own lightness and hue.
 
-    A color outside the gamut has its chroma scaled toward gray until it is inside, by bisection. A color
-    inside is returned as it came. L outside [0, 100] is clipped to it. The result carries no gradient.
-
-    Parameters
-    ----------
-    lab : Tensor (..., 3, H, W)
-        CIELAB, as `rgb_to_lab` gives it.
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        CIELAB inside the gamut: `lab_to_rgb` with ``clip=False`` gives values from -1e-4 to 1 + 1e-4.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape.
+    A color outside has its chroma scaled toward gray until it is inside, by bisection: then `lab_to_rgb` with
+    ``clip=False`` gives values from -1e-4 to 1 + 1e-4. One inside is returned as it came. L is clipped to
+    [0, 100]. The result carries no gradient.
     """
     image(lab, 3, "lab")
     with torch.no_grad():
-        return _convert(_fit_gamut, lab.detach(), 3)
+        return _convert(_fit_gamut, lab.detach())
 
 
 def _fit_gamut(lab):
@@ -273,7 +210,7 @@ def _fit_gamut(lab):
         low = torch.where(inside, middle, low)
         high = torch.where(inside, high, middle)
     fitted = torch.cat([lightness, low * ab], -3)
-    fitted = fitted.masked_fill(~colors.isfinite().all(0), float("nan"))
+    fitted = fitted.masked_fill(~colors.isfinite().all(0), math.nan)
     lab.movedim(-3, -1)[outside] = fitted[:, 0].T
     return lab
 
@@ -288,120 +225,41 @@ def _in_gamut(lab):
 
 
 def rgb_to_yuv(rgb):
-    """Convert RGB to analog YUV (BT.470), as scikit-image does.
+    """Convert RGB in [0, 1] to analog YUV (ITU-R BT.470-6), as scikit-image does.
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        RGB in [0, 1].
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        Y in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    ITU-R BT.470-6.
+    Y is in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(lambda part: _mix(part, YUV_FROM_RGB), rgb, 3)
+    return _convert(lambda part: _mix(part, YUV_FROM_RGB), image(rgb, 3, "rgb", unit=True))
 
 
 def yuv_to_rgb(yuv):
-    """Convert analog YUV (BT.470) to RGB: the inverse of `rgb_to_yuv`.
-
-    Parameters
-    ----------
-    yuv : Tensor (..., 3, H, W)
-        Y in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        RGB in [0, 1] for colors that `rgb_to_yuv` gave; others are not clipped.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    ITU-R BT.470-6.
-    """
-    image(yuv, 3, "yuv", unit=True)
-    return _convert(lambda part: _mix(part, _RGB_FROM_YUV), yuv, 3)
-
-
-def _rgb_to_ycbcr(rgb):
-    return _mix(rgb, _YCBCR_FROM_RGB) + _chroma_center(rgb)
-
-
-def _ycbcr_to_rgb(ycbcr):
-    return _mix(ycbcr - _chroma_center(ycbcr), _RGB_FROM_YCBCR)
-
-
-def _chroma_center(x):
-    return torch.tensor([0, 0.5, 0.5], dtype=x.dtype, device=x.device).view(3, 1, 1)
+    """Convert analog YUV to RGB: the inverse of `rgb_to_yuv`. What that didn't give is not clipped."""
+    return _convert(lambda part: _mix(part, _RGB_FROM_YUV), image(yuv, 3, "yuv", unit=True))
 
 
 def rgb_to_ycbcr(rgb):
-    """Convert RGB to YCbCr of full range, as JPEG files hold it.
+    """Convert RGB in [0, 1] to YCbCr of full range, as JPEG files hold it: each of the three in [0, 1].
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        RGB in [0, 1].
+    A gray has Cb = Cr = 0.5. Source: ITU-T T.871 (JFIF), with the luma weights of ITU-R BT.601. scikit-image
+    has another convention, the studio range of video: Y from 16 to 235.
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        Y, Cb and Cr, each in [0, 1]; a gray has Cb = Cr = 0.5. scikit-image has another convention, the
-        studio range of video: Y from 16 to 235.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    ITU-T T.871 (JFIF); the luma weights are those of ITU-R BT.601.
+    >>> rgb_to_ycbcr(torch.full((3, 1, 1), 0.25)).flatten().round(decimals=4)
+    tensor([0.2500, 0.5000, 0.5000])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(_rgb_to_ycbcr, rgb, 3)
+    return _convert(lambda x: _mix(x, _YCBCR_FROM_RGB) + _chroma_center(x), image(rgb, 3, "rgb", unit=True))
 
 
 def ycbcr_to_rgb(ycbcr):
     """Convert YCbCr of full range to RGB: the inverse of `rgb_to_ycbcr`.
 
-    Parameters
-    ----------
-    ycbcr : Tensor (..., 3, H, W)
-        Y, Cb and Cr in [0, 1].
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        RGB in [0, 1] for colors that `rgb_to_ycbcr` gave; others are not clipped.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    ITU-T T.871 (JFIF).
+    What that didn't give is not clipped.
     """
     image(ycbcr, 3, "ycbcr", unit=True)
-    return _convert(_ycbcr_to_rgb, ycbcr, 3)
+    return _convert(lambda x: _mix(x - _chroma_center(x), _RGB_FROM_YCBCR), ycbcr)
+
+
+def _chroma_center(x):
+    return torch.tensor([0, 0.5, 0.5], dtype=x.dtype, device=x.device).view(3, 1, 1)
 
 
 # HSV, HSL and CMYK ------------------------------------------------------------------------------------------
@@ -414,28 +272,15 @@ def _ratio(numerator, denominator, tiny):
     return (numerator / denominator.masked_fill(degenerate, 1)).masked_fill(degenerate, 0)
 
 
-def _tiny(x):
-    return torch.finfo(x.dtype).tiny
-
-
-def _hue(rgb, high, spread, tiny):
+def _tones(rgb, tiny):
+    """The hue, the spread from the least to the largest channel, and these two, least first."""
+    high, low = rgb.amax(-3), rgb.amin(-3)
     red, green, blue = rgb.unbind(-3)
     # Which channel is the largest says which third of the circle, the other two say where in it.
     sector = torch.where(high == red, 0.0, torch.where(high == green, 2.0, 4.0))
     difference = torch.where(high == red, green - blue, torch.where(high == green, blue - red, red - green))
-    hue = (sector + _ratio(difference, spread, tiny)) / 6
-    return torch.where(hue < 0, hue + 1, hue)
-
-
-def _rgb_to_hsv(rgb, tiny):
-    high, low = rgb.amax(-3), rgb.amin(-3)
-    spread = high - low
-    return torch.stack([_hue(rgb, high, spread, tiny), _ratio(spread, high, tiny), high], -3)
-
-
-def _hsv_to_rgb(hsv):
-    hue, saturation, value = hsv.unbind(-3)
-    return torch.stack([value - value * saturation * _wave(hue, n) for n in (5, 3, 1)], -3)
+    hue = (sector + _ratio(difference, high - low, tiny)) / 6
+    return torch.where(hue < 0, hue + 1, hue), high - low, low, high
 
 
 def _wave(hue, n):
@@ -444,180 +289,95 @@ def _wave(hue, n):
     return torch.minimum(place, 4 - place).clamp(0, 1)
 
 
-def _rgb_to_hsl(rgb, tiny):
-    high, low = rgb.amax(-3), rgb.amin(-3)
-    spread, total = high - low, high + low
-    # Not 2 - total: its rounding could bring the saturation above 1.
-    saturation = _ratio(spread, torch.where(total <= 1, total, (1 - high) + (1 - low)), tiny)
-    return torch.stack([_hue(rgb, high, spread, tiny), saturation, total / 2], -3)
-
-
-def _hsl_to_rgb(hsl):
-    hue, saturation, lightness = hsl.unbind(-3)
-    reach = saturation * torch.minimum(lightness, 1 - lightness)
-    return torch.stack([lightness + reach * (1 - 2 * _wave(hue, n)) for n in (5, 3, 1)], -3)
-
-
 def rgb_to_hsv(rgb):
-    """Convert RGB to hue, saturation and value.
+    """Convert RGB to hue, saturation and value (Smith, Color gamut transform pairs, SIGGRAPH 1978).
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        RGB in [0, 1].
+    All are in [0, 1]. The hue is a fraction of the circle: red 0, green 1/3, blue 2/3; gray gets 0.
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        Each in [0, 1]. The hue is a fraction of the circle: red 0, green 1/3, blue 2/3; gray gets 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    Smith, Color gamut transform pairs, SIGGRAPH 1978.
+    >>> rgb_to_hsv(torch.tensor([0.0, 0.0, 0.5]).view(3, 1, 1)).flatten()
+    tensor([0.6667, 1.0000, 0.5000])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(lambda part: _rgb_to_hsv(part, _tiny(rgb)), rgb, 3)
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        hue, spread, _, high = _tones(part, tiny)
+        return torch.stack([hue, _ratio(spread, high, tiny), high], -3)
+
+    return _convert(convert, rgb)
 
 
 def hsv_to_rgb(hsv):
-    """Convert hue, saturation and value to RGB: the inverse of `rgb_to_hsv`.
+    """Convert hue, saturation and value to RGB in [0, 1]: the inverse of `rgb_to_hsv`.
 
-    Parameters
-    ----------
-    hsv : Tensor (..., 3, H, W)
-        Saturation and value in [0, 1]; the hue is a fraction of the circle and may be any number.
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        RGB in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    Smith, Color gamut transform pairs, SIGGRAPH 1978.
+    The hue may be any number.
     """
     undivided(image(hsv, 3, "hsv").narrow(-3, 1, 2), "hsv")
-    return _convert(_hsv_to_rgb, hsv, 3)
+
+    def convert(part):
+        hue, saturation, value = part.unbind(-3)
+        return torch.stack([value - value * saturation * _wave(hue, n) for n in (5, 3, 1)], -3)
+
+    return _convert(convert, hsv)
 
 
 def rgb_to_hsl(rgb):
-    """Convert RGB to hue, saturation and lightness.
+    """Convert RGB to hue, saturation and lightness (Joblove and Greenberg, SIGGRAPH 1978), in this order.
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        RGB in [0, 1].
+    All are in [0, 1]; the hue is that of `rgb_to_hsv`. The lightness is the mean of the largest and the
+    smallest channel, not that of CIELAB. Python's colorsys has H, L, S. The source's title: Color spaces for
+    computer graphics.
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        Each in [0, 1], in the order H, S, L (Python's colorsys has H, L, S). The hue is a fraction of the
-        circle: red 0, green 1/3, blue 2/3; gray gets 0. The lightness is the mean of the largest and the
-        smallest channel, not that of CIELAB.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
+    >>> rgb_to_hsl(torch.tensor([0.0, 0.0, 0.5]).view(3, 1, 1)).flatten()
+    tensor([0.6667, 1.0000, 0.2500])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(lambda part: _rgb_to_hsl(part, _tiny(rgb)), rgb, 3)
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        hue, spread, low, high = _tones(part, tiny)
+        total = high + low
+        # Not 2 - total: its rounding could bring the saturation above 1.
+        saturation = _ratio(spread, torch.where(total <= 1, total, (1 - high) + (1 - low)), tiny)
+        return torch.stack([hue, saturation, total / 2], -3)
+
+    return _convert(convert, rgb)
 
 
 def hsl_to_rgb(hsl):
-    """Convert hue, saturation and lightness to RGB: the inverse of `rgb_to_hsl`.
-
-    Parameters
-    ----------
-    hsl : Tensor (..., 3, H, W)
-        Saturation and lightness in [0, 1]; the hue is a fraction of the circle and may be any number.
-
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        RGB in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    Joblove and Greenberg, Color spaces for computer graphics, SIGGRAPH 1978.
-    """
+    """Convert hue, saturation and lightness to RGB: the inverse of `rgb_to_hsl`, at any hue."""
     undivided(image(hsl, 3, "hsl").narrow(-3, 1, 2), "hsl")
-    return _convert(_hsl_to_rgb, hsl, 3)
 
+    def convert(part):
+        hue, saturation, lightness = part.unbind(-3)
+        reach = saturation * torch.minimum(lightness, 1 - lightness)
+        return torch.stack([lightness + reach * (1 - 2 * _wave(hue, n)) for n in (5, 3, 1)], -3)
 
-def _rgb_to_cmyk(rgb, tiny):
-    high = rgb.amax(-3, keepdim=True)
-    return torch.cat([_ratio(high - rgb, high, tiny), 1 - high], -3)
-
-
-def _cmyk_to_rgb(cmyk):
-    rgb = (1 - cmyk.narrow(-3, 0, 3)) * (1 - cmyk.narrow(-3, 3, 1))
-    # Each ink makes one channel: a NaN in one would leave the others of that pixel standing.
-    return rgb.masked_fill(cmyk.isnan().any(-3, keepdim=True), float("nan"))
+    return _convert(convert, hsl)
 
 
 def rgb_to_cmyk(rgb):
-    """Convert RGB to cyan, magenta, yellow and black ink, by the simple formula without a color profile.
+    """Convert RGB to cyan, magenta, yellow and black ink, (..., 4, H, W) in [0, 1], without a color profile.
 
-    Parameters
-    ----------
-    rgb : Tensor (..., 3, H, W)
-        RGB in [0, 1].
+    Black takes all that the three inks share; pure black is (0, 0, 0, 1). Source: Foley et al., Computer
+    Graphics: Principles and Practice, chapter 13.
 
-    Returns
-    -------
-    Tensor (..., 4, H, W)
-        Each in [0, 1]. Black takes all that the three inks share; pure black is (0, 0, 0, 1).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-
-    References
-    ----------
-    Foley et al., Computer Graphics: Principles and Practice, chapter 13: all shared ink becomes black.
+    >>> rgb_to_cmyk(torch.tensor([0.5, 0.0, 0.0]).view(3, 1, 1)).flatten()
+    tensor([0.0000, 1.0000, 1.0000, 0.5000])
     """
-    image(rgb, 3, "rgb", unit=True)
-    return _convert(lambda part: _rgb_to_cmyk(part, _tiny(rgb)), rgb, 4)
+    tiny = torch.finfo(image(rgb, 3, "rgb", unit=True).dtype).tiny
+
+    def convert(part):
+        high = part.amax(-3, keepdim=True)
+        return torch.cat([_ratio(high - part, high, tiny), 1 - high], -3)
+
+    return _convert(convert, rgb, 4)
 
 
 def cmyk_to_rgb(cmyk):
-    """Convert cyan, magenta, yellow and black ink to RGB: the inverse of `rgb_to_cmyk`.
+    """Convert inks, (..., 4, H, W) in [0, 1], to RGB: (1 - ink) (1 - black) for each channel."""
 
-    Parameters
-    ----------
-    cmyk : Tensor (..., 4, H, W)
-        Each in [0, 1].
+    def convert(part):
+        rgb = (1 - part.narrow(-3, 0, 3)) * (1 - part.narrow(-3, 3, 1))
+        # Each ink makes one channel: a NaN in one would leave the others of that pixel standing.
+        return rgb.masked_fill(part.isnan().any(-3, keepdim=True), math.nan)
 
-    Returns
-    -------
-    Tensor (..., 3, H, W)
-        RGB in [0, 1]: (1 - ink) (1 - black) for each channel.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else than a floating tensor of that shape, or values up to 255 in place of 1.
-    """
-    image(cmyk, 4, "cmyk", unit=True)
-    return _convert(_cmyk_to_rgb, cmyk, 3)
+    return _convert(convert, image(cmyk, 4, "cmyk", unit=True))

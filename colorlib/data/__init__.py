@@ -5,6 +5,7 @@ from .folder import Folder
 from .law import Law, Palette
 from .photographs import photos
 from .pictures import pages, picture_files, read
-from .world import Scene, World
+from .scene import Scene
+from .world import World
 
 __all__ = ["Folder", "Law", "Palette", "Scene", "World", "masks", "pages", "photos", "picture_files", "read"]

@@ -1,7 +1,5 @@
 """Zip files of pictures, read in place."""
 
-from __future__ import annotations
-
 import errno
 import io
 import threading
@@ -15,23 +13,9 @@ LIMIT = 512 * 2**20  # bytes of one file, unpacked: more than any picture has, a
 class Archive:
     """A zip file that is open. Several threads may use it, but no process forked from this one.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Attributes
-    ----------
-    files : dict of str to zipfile.ZipInfo
-        What is in it, by its path there, ``/`` between the parts. Of several with one path it is the last, as
-        it would be after unpacking.
-
-    Raises
-    ------
-    FileNotFoundError, OSError
-        If there is nothing at the path, or it can't be opened.
-    ValueError
-        If it is no zip file, or one that is damaged or cut short.
+    `files` is what is in it, by its path there, ``/`` between the parts. Of several with one path it is the
+    last, as it would be after unpacking. Nothing at the path raises FileNotFoundError, what can't be opened
+    OSError; no zip file, a damaged one or one cut short is a ValueError.
     """
 
     def __init__(self, path):
@@ -69,11 +53,8 @@ class Archive:
     def read(self, name: str, stamp: tuple[int, int]) -> io.BytesIO:
         """Unpack a file into memory: the one that had these size and CRC when it was listed.
 
-        Raises
-        ------
-        ValueError, zlib.error, lzma.LZMAError, OSError, NotImplementedError
-            If it was changed, is encrypted, larger than 512 MiB, damaged, or packed in a way that Python
-            doesn't know.
+        It raises ValueError, zlib.error, lzma.LZMAError, OSError or NotImplementedError if it was changed, is
+        encrypted, larger than 512 MiB, damaged, or packed in a way that Python doesn't know.
         """
         if name not in self.files or self.stamp(name) != stamp:
             raise ValueError("it was changed meanwhile")

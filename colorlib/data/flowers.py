@@ -1,7 +1,5 @@
 """What a flower bed is made of, drawn once each, and where its flowers stand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .sprites import Canvas
@@ -38,9 +36,8 @@ def _leaf(ids, half, bend):
 def _stem(ids, bend):
     c = Canvas(ids, 1.2, 1.2, 96)
     middle = 0.6 + bend * np.sin(np.pi * np.clip(c.x / 1.2, 0, 1))
-    return c.paint(
-        (np.abs(c.y - middle) < 0.035) & (c.x > 0.58), "stem", shade=np.where(c.y < middle, 6, -5) + 0 * c.x
-    )
+    mask = (np.abs(c.y - middle) < 0.035) & (c.x > 0.58)
+    return c.paint(mask, "stem", shade=np.where(c.y < middle, 6, -5) + 0 * c.x)
 
 
 def _petals(c, material, count, length, fullness, start=0.0, tip=1.0, shade=0.0, contrast=14.0, notch=0.0):
@@ -79,11 +76,9 @@ def _tulip(ids):
     """Six broad petals that stand up like a cup: three behind, three in front."""
     c = Canvas(ids, 1.2, 1.2, 128)
     for k in range(3):
-        angle = 2 * np.pi * k / 3 + 0.5
-        _tulip_petal(c, angle, 0.27, -7)
+        _tulip_petal(c, 2 * np.pi * k / 3 + 0.5, 0.27, -7)
     for k in range(3):
-        angle = 2 * np.pi * k / 3 + 0.5 + np.pi / 3
-        _tulip_petal(c, angle, 0.22, 4)
+        _tulip_petal(c, 2 * np.pi * k / 3 + 0.5 + np.pi / 3, 0.22, 4)
     r, _ = _polar(c)
     c.paint(r < 0.14, "tulip", "petals", shade=-14 + 50 * r)
     c.paint(c.ellipse(0.6, 0.6, 0.06), "seeds", "center", shade=-6)
@@ -150,16 +145,9 @@ def layout(draw) -> None:
     draw.bed("undergrowth")
     leaves = None
     for k in range(7):
-        slot = draw.thing(
-            "leaf",
-            k,
-            0.8 if leaves is not None else 1.0,
-            draw.span(f"leaf {k} x", 0.0, 1.0),
-            draw.span(f"leaf {k} y", 0.2, 1.2),
-            draw.span(f"leaf {k} height", 0.42, 0.68),
-            turn=True,
-            share=leaves,
-        )
+        x, y = draw.span(f"leaf {k} x", 0.0, 1.0), draw.span(f"leaf {k} y", 0.2, 1.2)
+        height, often = draw.span(f"leaf {k} height", 0.42, 0.68), 1.0 if leaves is None else 0.8
+        slot = draw.thing(f"leaf {k}", often, x, y, height, turn=True, share=leaves)
         leaves = slot if leaves is None else leaves
     # Each flower has a quarter of the frame to itself; fewer flowers grow larger.
     count = 1 + draw.pick("flowers", (0.2, 0.3, 0.3, 0.2))
@@ -176,9 +164,8 @@ def layout(draw) -> None:
         x = x + single * (0.5 - x) * 0.7
         y = y + single * (0.5 - y) * 0.7
         flowers.append((k < count, x, y, size * (1 + 0.5 * single)))
-        here = flowers[-1]
-        slot = draw.thing("stem", k, here[0], x, y + 0.3, y * 0 + 0.6, turn=True, share=stems)
+        slot = draw.thing(f"stem {k}", k < count, x, y + 0.3, y * 0 + 0.6, turn=True, share=stems)
         stems = slot if stems is None else stems
     for k, (here, x, y, size) in enumerate(flowers):
         species = draw.pick(f"flower {k} species", [often for _, _, often in SPECIES])
-        draw.thing("flower", k, here, x, y + size / 2, size, turn=True, variant=species)
+        draw.thing(f"flower {k}", here, x, y + size / 2, size, turn=True, variant=species)

@@ -49,7 +49,8 @@ class Folder:
     ----------
     path : str or Path, or a sequence of them
         A folder or a zip file. Files that begin with a dot are passed over, and so are the folders in it that
-        hold a training run. Of several, the pictures of the first come first.
+        hold a training run. Of several, the pictures of the first come first. Nothing there raises
+        FileNotFoundError, no pictures ValueError.
     size : int
         Height and width of what it gives, in pixels, at least 1.
     colorful : float
@@ -58,27 +59,13 @@ class Folder:
     without : sequence of str or Path
         Folders inside that are passed over.
 
-    Attributes
-    ----------
-    names : tuple of str
-        The pictures' paths within their folder or zip file, ``/`` between the parts.
-    others : tuple of str
-        The files passed over because they are no pictures by their endings.
-    results : tuple of Path
-        The folders passed over that have pictures in them.
-    unfit : frozenset of int
-        The pictures asked for so far for which others stand in.
-    identity : str
-        A hash of the pictures' names and sizes, and in a zip file of their CRCs: the same on another machine,
-        and another one where a picture was added, taken away or changed (but for one changed in a folder
-        without changing its size).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the path.
-    TypeError, ValueError
-        If the path has no pictures in it or is no zip file, or another argument is out of its range.
+    It has `names`, the pictures' paths within their folder or zip file, ``/`` between the parts; `others`,
+    the files passed over because they are no pictures by their endings; `results`, the folders passed over
+    that have pictures in them; and `unfit`, the numbers of the pictures asked for so far for which others
+    stand in. Its `identity` is a hash of the pictures' names and sizes, and in a zip file of their CRCs: the
+    same on another machine, and another one where a picture was added, taken away or changed (but for one
+    changed in a folder without changing its size). An argument out of its range raises TypeError or
+    ValueError.
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
@@ -126,30 +113,12 @@ class Folder:
         return {name: tensor[0] for name, tensor in self._batch([index], None).items()}
 
     def batch(self, indices, device=None) -> dict[str, Tensor]:
-        """Give several pictures at once.
+        """Give several pictures at once: ``"rgb"``, (B, 3, size, size) float32 in [0, 1], on a device.
 
-        Parameters
-        ----------
-        indices : sequence or 1-D integer tensor
-            Which ones, from 0 to ``len(folder) - 1``, in any order, repeats allowed.
-        device : torch.device or str, optional
-            Where they go; the CPU by default.
-
-        Returns
-        -------
-        dict of Tensor
-            ``"rgb"``, (B, 3, size, size) float32 in [0, 1].
-
-        Raises
-        ------
-        TypeError
-            For indices that are no whole numbers.
-        IndexError
-            For an index out of range.
-        ValueError
-            If no picture of the folder can be read, or none is colorful enough.
-        OSError
-            If the folder or the zip file itself is gone or can't be read any more.
+        `indices` are a sequence or a 1-D integer tensor, from 0 to ``len(folder) - 1``, in any order, repeats
+        allowed; others raise TypeError or IndexError. If no picture of the folder can be read, or none is
+        colorful enough, that is a ValueError; OSError if the folder or the zip file itself is gone or can't
+        be read any more.
         """
         return self._batch(indices, device)
 
@@ -170,11 +139,8 @@ class Folder:
     def _batch(self, indices, device) -> dict[str, Tensor]:
         if isinstance(indices, (Tensor, np.ndarray)):
             indices = indices.tolist()
-        numbers = [
-            whole(index, "each of the indices", 0, len(self) - 1, IndexError)
-            for index in listed(indices, "indices")
-        ]
-        device = device_of(device)
+        indices, device, last = listed(indices, "indices"), device_of(device), len(self) - 1
+        numbers = [whole(index, "each of the indices", 0, last, IndexError) for index in indices]
         try:
             # Pillow decodes and scales outside Python's lock, so threads share the work.
             each = self._here().threads.map if len(numbers) > 1 else map
@@ -256,12 +222,10 @@ class Folder:
                     return pixels
                 self._unfit.add(candidate)
         wanted = f" with a colorfulness of at least {self.colorful}" if self.colorful else ""
-        if not self._reasons:
-            where = ", ".join(str(path) for path in self.paths)
-            raise ValueError(f"none of the {len(self)} pictures in {where} can be read{wanted}")
-        self._unsaid.clear()  # one reason is enough
-        reason = self._reasons[min(self._reasons)]
-        raise ValueError(f"none of the {len(self)} pictures can be read{wanted}: {reason}")
+        where = "" if self._reasons else f" in {', '.join(map(str, self.paths))}"
+        why = f": {self._reasons[min(self._reasons)]}" if self._reasons else ""  # one reason is enough
+        self._unsaid.clear()
+        raise ValueError(f"none of the {len(self)} pictures{where} can be read{wanted}{why}")
 
     def _candidates(self, index: int) -> Iterable[int]:
         """The picture itself, stand-ins drawn by a hash, then all in their order: one has to be fit."""
@@ -314,10 +278,8 @@ class _Process:
 
 
 def _paths(value, name: str) -> tuple[Path, ...]:
-    values = [value] if isinstance(value, (str, os.PathLike)) else value
-    if isinstance(values, bytes) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {value!r}")
-    values = list(values)
+    alone = isinstance(value, (str, bytes, os.PathLike)) or not isinstance(value, Iterable)
+    values = [value] if alone else list(value)
     for one in values:
         if not isinstance(one, (str, os.PathLike)):
             raise TypeError(f"{name} must be a str, a Path or a sequence of them; got {one!r}")
@@ -351,11 +313,9 @@ class _Results:
 
 
 def _besides(found: Listing, results: Iterable[Path | None]) -> str:
-    where = ", ".join(dict.fromkeys(map(str, results)))
-    if where:
-        return (
-            f" but those in {where}, taken for results of training and coloring: name that folder to use them"
-        )
+    if where := ", ".join(dict.fromkeys(map(str, results))):
+        taken = "taken for results of training and coloring"
+        return f" but those in {where}, {taken}: name that folder to use them"
     return f"; {found.note()}" if found.others else ""
 
 

@@ -1,7 +1,5 @@
 """What a landscape is made of, drawn once each, and where its things stand."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .sprites import Canvas
@@ -17,9 +15,7 @@ def _cloud(ids, puffs):
 
 
 def _mountains(ids, peaks):
-    """Peaks as (x of the summit, height, half width); a lit face and a shaded one; snow above a jagged
-    line.
-    """
+    """Peaks as (x of the summit, height, half width): a lit face, a shaded one, snow above a jagged line."""
     c = Canvas(ids, 2.4, 1.0, bleed=True)
     wiggle = 0.02 * np.sin(23 * c.y + 4 * c.x) + 0.012 * np.sin(61 * c.y)
     for cx, height, half in peaks:
@@ -53,34 +49,24 @@ def _lake(ids, phase):
     return c.paint(mask, "water", shade=9 - 34 * (c.y - 0.1) + 0 * c.x)
 
 
-def _windows(c, cells, r=0.075, lights=True):
+def _windows(c, cells, r=0.075):
     for cx, cy in cells:
-        c.paint(
-            c.box(cx - r, cy - 1.25 * r, cx + r, cy + 1.25 * r),
-            "glass",
-            shade=np.where(c.y < cy, 8, -4) + 0 * c.x,
-        )
+        pane = c.box(cx - r, cy - 1.25 * r, cx + r, cy + 1.25 * r)
+        c.paint(pane, "glass", shade=np.where(c.y < cy, 8, -4) + 0 * c.x)
 
 
-def _house_front(ids, wide=1.1, tall=0.62, pitch=0.42, columns=2):
+def _house_front(ids, wide=1.1, tall=0.62, pitch=0.42):
     """A gable that faces us: walls, a roof in front view with eaves, a door, windows, a chimney."""
     c = Canvas(ids, wide + 0.3, tall + pitch + 0.16)
     left, right, eaves, base = 0.15, 0.15 + wide, pitch + 0.08, pitch + 0.08 + tall
     mid = (left + right) / 2
     c.shadow(c.ellipse(mid + 0.12, base, wide * 0.56, 0.07))
-    c.paint(
-        c.box(left, eaves, right, base) | c.polygon((left, eaves + 0.01), (mid, 0.1), (right, eaves + 0.01)),
-        "wall",
-        shade=4 - 7 * (c.x - left) / wide + 0 * c.y,
-    )
+    gable = c.polygon((left, eaves + 0.01), (mid, 0.1), (right, eaves + 0.01))
+    c.paint(c.box(left, eaves, right, base) | gable, "wall", shade=4 - 7 * (c.x - left) / wide + 0 * c.y)
     c.paint(c.box(mid + 0.2 * wide, 0.08, mid + 0.2 * wide + 0.12, eaves - 0.1), "wall", shade=-10)
     for side in (-1, 1):
-        slope = c.polygon(
-            (mid, 0.02),
-            (mid + side * (wide / 2 + 0.12), eaves + 0.06),
-            (mid + side * (wide / 2 + 0.12), eaves + 0.17),
-            (mid, 0.19),
-        )
+        end = mid + side * (wide / 2 + 0.12)
+        slope = c.polygon((mid, 0.02), (end, eaves + 0.06), (end, eaves + 0.17), (mid, 0.19))
         c.paint(slope, "roof", shade=-3 * side, warmth=0.05 * -side)
     c.paint(c.box(mid - 0.085, base - 0.3, mid + 0.085, base), "door", shade=2 - 5 * (c.x > mid) + 0 * c.y)
     cells = [(left + wide * 0.22, base - tall * 0.48), (right - wide * 0.22, base - tall * 0.48)]
@@ -89,33 +75,19 @@ def _house_front(ids, wide=1.1, tall=0.62, pitch=0.42, columns=2):
 
 
 def _house_side(ids, wide=1.0, front=0.55, tall=0.5, pitch=0.4):
-    """A house seen from a corner: a lit gable at the left, a long shaded wall and the slope of the roof at
-    the right.
-    """
+    """A house seen from a corner: a lit gable at the left, a long wall and the roof at the right."""
     c = Canvas(ids, front + wide + 0.3, tall + pitch + 0.16)
     left, corner, right = 0.12, 0.12 + front, 0.12 + front + wide
     eaves, base, top = pitch + 0.08, pitch + 0.08 + tall, 0.08
     ridge = left + front / 2
     c.shadow(c.ellipse((left + right) / 2 + 0.1, base, (right - left) * 0.54, 0.065))
     c.paint(c.box(corner, eaves, right, base), "wall", shade=-12)
-    c.paint(
-        c.box(left, eaves, corner, base)
-        | c.polygon((left, eaves + 0.01), (ridge, top), (corner, eaves + 0.01)),
-        "wall",
-        shade=4,
-    )
+    gable = c.polygon((left, eaves + 0.01), (ridge, top), (corner, eaves + 0.01))
+    c.paint(c.box(left, eaves, corner, base) | gable, "wall", shade=4)
     c.paint(c.box(right - 0.42, 0.03, right - 0.3, eaves - 0.1), "wall", shade=-8)
-    c.paint(
-        c.polygon(
-            (ridge, top),
-            (right - front / 2 + 0.12, top),
-            (right + 0.08, eaves + 0.07),
-            (corner - 0.02, eaves + 0.07),
-        ),
-        "roof",
-        shade=5 - 14 * (c.y - top) / pitch + 0 * c.x,
-        warmth=0.06,
-    )
+    upper, lower = (right - front / 2 + 0.12, top), (right + 0.08, eaves + 0.07)
+    slope = c.polygon((ridge, top), upper, lower, (corner - 0.02, eaves + 0.07))
+    c.paint(slope, "roof", shade=5 - 14 * (c.y - top) / pitch + 0 * c.x, warmth=0.06)
     c.paint(c.capsule((ridge, top), (left - 0.06, eaves + 0.06), 0.05), "roof", shade=-8)
     c.paint(c.box(ridge - 0.08, base - 0.3, ridge + 0.08, base), "door")
     _windows(c, [(corner + wide * f, base - tall * 0.52) for f in (0.2, 0.52, 0.84)], 0.08)
@@ -127,12 +99,8 @@ def _tower(ids):
     c = Canvas(ids, 0.95, 1.5)
     c.shadow(c.ellipse(0.56, 1.42, 0.4, 0.055))
     c.paint(c.box(0.15, 0.5, 0.8, 1.42), "wall", shade=5 - 16 * (c.x > 0.56) + 0 * c.y)
-    c.paint(
-        c.polygon((0.475, 0.02), (0.92, 0.56), (0.03, 0.56)),
-        "roof",
-        shade=5 - 14 * (c.x > 0.56) + 0 * c.y,
-        warmth=0.04,
-    )
+    roof = c.polygon((0.475, 0.02), (0.92, 0.56), (0.03, 0.56))
+    c.paint(roof, "roof", shade=5 - 14 * (c.x > 0.56) + 0 * c.y, warmth=0.04)
     c.paint(c.box(0.27, 1.13, 0.43, 1.42), "door")
     _windows(c, [(0.35, 0.72), (0.68, 0.72), (0.35, 0.96), (0.68, 0.96)], 0.07)
     return c
@@ -150,15 +118,11 @@ def _barn(ids):
     return c
 
 
-def _crown(c, blobs, material, height):
+def _crown(c, blobs, height):
     """Foliage as overlapping balls: each is lit from above left, later ones lie in front."""
     for cx, cy, r in blobs:
-        c.paint(
-            c.ellipse(cx, cy, r, r * 0.92),
-            material,
-            "foliage",
-            shade=c.ball(cx, cy, r, r * 0.92, strength=11) - 16 * (cy / height - 0.3),
-        )
+        shade = c.ball(cx, cy, r, r * 0.92, strength=11) - 16 * (cy / height - 0.3)
+        c.paint(c.ellipse(cx, cy, r, r * 0.92), "broadleaf", "foliage", shade=shade)
     return c
 
 
@@ -166,13 +130,10 @@ def _broadleaf(ids, blobs, height=1.5, width=1.2):
     c = Canvas(ids, width, height)
     mid = width / 2
     c.shadow(c.ellipse(mid + 0.1, height - 0.06, 0.42 * width, 0.055))
-    c.paint(
-        c.capsule((mid, height * 0.5), (mid, height - 0.06), 0.06, 0.085),
-        "trunk",
-        shade=5 - 60 * (c.x - mid) + 0 * c.y,
-    )
+    trunk = c.capsule((mid, height * 0.5), (mid, height - 0.06), 0.06, 0.085)
+    c.paint(trunk, "trunk", shade=5 - 60 * (c.x - mid) + 0 * c.y)
     c.paint(c.capsule((mid, height * 0.66), (mid + 0.2, height * 0.48), 0.04), "trunk")
-    return _crown(c, blobs, "broadleaf", height)
+    return _crown(c, blobs, height)
 
 
 def _conifer(ids, tiers, spread):
@@ -182,14 +143,9 @@ def _conifer(ids, tiers, spread):
     for k in range(tiers - 1, -1, -1):
         top, bottom = 0.04 + k * 1.1 / tiers * 0.92, 0.04 + (k + 1.45) * 1.1 / tiers * 0.92
         half = spread * (0.35 + 0.65 * (k + 1) / tiers)
-        mask = c.polygon(
-            (0.45, top),
-            (0.45 + half, bottom),
-            (0.45 + half * 0.45, bottom - 0.045),
-            (0.45, bottom + 0.02),
-            (0.45 - half * 0.45, bottom - 0.045),
-            (0.45 - half, bottom),
-        )
+        right = (0.45 + half, bottom), (0.45 + half * 0.45, bottom - 0.045)
+        left = (0.45 - half * 0.45, bottom - 0.045), (0.45 - half, bottom)
+        mask = c.polygon((0.45, top), *right, (0.45, bottom + 0.02), *left)
         c.paint(mask, "conifer", "foliage", shade=7 - 26 * (c.x - 0.3) - 22 * (c.y - top) * (c.y > top))
     return c
 
@@ -197,98 +153,54 @@ def _conifer(ids, tiers, spread):
 def _bush(ids):
     c = Canvas(ids, 1.4, 0.75)
     c.shadow(c.ellipse(0.75, 0.68, 0.6, 0.05))
-    return _crown(
-        c, [(0.35, 0.42, 0.27), (0.75, 0.33, 0.3), (1.08, 0.45, 0.25), (0.6, 0.5, 0.22)], "broadleaf", 1.4
-    )
-
-
-def _wheels(c, centers, cy, r):
-    for cx in centers:
-        c.paint(c.ellipse(cx, cy, r), "tire", "tires")
-        c.paint(c.ellipse(cx, cy, 0.52 * r), "tire", "tires", shade=38)
-        c.paint(c.ellipse(cx, cy, 0.2 * r), "tire", "tires", shade=8)
+    return _crown(c, [(0.35, 0.42, 0.27), (0.75, 0.33, 0.3), (1.08, 0.45, 0.25), (0.6, 0.5, 0.22)], 1.4)
 
 
 def _car(ids, body, cabin, panes, wheels, nose, r=0.19, height=0.98):
-    """A car that drives to the right: body and cabin outlines, window panes, wheels; its engine is under
-    the hood.
-    """
+    """A car that drives right: outlines of body and cabin, panes, wheels; the engine is under the hood."""
     c = Canvas(ids, 2.3, height)
-    ground = height - 0.06
+    ground, top = height - 0.06, body[0][1]  # the body's side begins at its first corner
     c.shadow(c.ellipse(1.17, ground, 1.08, 0.055))
     # The engine warms the nose, painted or not: an infrared camera sees where it is.
     engine = 0.3 * np.clip(1 - np.abs(c.x - nose) / 0.55, 0, 1) + 0 * c.y
     mask = c.polygon(*body) | c.polygon(*cabin)
-    shade = 11 - 24 * np.clip((c.y - 0.1) / (ground - 0.22), 0, 1) + 9 * (c.y < _top(body)) + 0 * c.x
+    shade = 11 - 24 * np.clip((c.y - 0.1) / (ground - 0.22), 0, 1) + 9 * (c.y < top) + 0 * c.x
     c.paint(mask, "car", "body", shade=shade, warmth=engine)
-    c.paint(mask & (np.abs(c.y - _top(body) - 0.16) < 0.022), "car", "body", shade=-9, warmth=engine)
+    c.paint(mask & (np.abs(c.y - top - 0.16) < 0.022), "car", "body", shade=-9, warmth=engine)
     for pane in panes:
-        c.paint(
-            c.polygon(*pane),
-            "glass",
-            shade=13 - 60 * (c.y - 0.12) + 16 * (np.abs(c.x + c.y - pane[0][0] - 0.42) < 0.07),
-        )
+        shade = 13 - 60 * (c.y - 0.12) + 16 * (np.abs(c.x + c.y - pane[0][0] - 0.42) < 0.07)
+        c.paint(c.polygon(*pane), "glass", shade=shade)
     front, rear = max(p[0] for p in body), min(p[0] for p in body)
-    c.paint(c.ellipse(front - 0.06, _top(body) + 0.14, 0.06, 0.05), "glass", shade=34)
-    c.paint(c.ellipse(rear + 0.05, _top(body) + 0.14, 0.045, 0.05), "glass", shade=10)
+    c.paint(c.ellipse(front - 0.06, top + 0.14, 0.06, 0.05), "glass", shade=34)
+    c.paint(c.ellipse(rear + 0.05, top + 0.14, 0.045, 0.05), "glass", shade=10)
     for cx in wheels:
         c.paint(c.ellipse(cx, ground - r, r + 0.035) & mask, "car", "body", shade=-14, warmth=engine)
-    _wheels(c, wheels, ground - r, r)
+    for cx in wheels:
+        for share, shade in ((1, 0), (0.52, 38), (0.2, 8)):
+            c.paint(c.ellipse(cx, ground - r, share * r), "tire", "tires", shade=shade)
     return c
-
-
-def _top(body):
-    """Where the body's side begins: the height of its first corner."""
-    return body[0][1]
 
 
 def _cars(ids):
     low = ((0.08, 0.44), (2.0, 0.46), (2.2, 0.56), (2.22, 0.78), (0.06, 0.78), (0.04, 0.5))
-    sedan = _car(
-        ids,
-        low,
-        ((0.42, 0.46), (0.72, 0.1), (1.38, 0.1), (1.72, 0.47)),
-        [
-            ((0.56, 0.43), (0.78, 0.17), (1.02, 0.17), (1.02, 0.43)),
-            ((1.08, 0.43), (1.08, 0.17), (1.34, 0.17), (1.58, 0.43)),
-        ],
-        (0.52, 1.74),
-        2.05,
-    )
-    hatch = _car(
-        ids,
-        low,
-        ((0.1, 0.46), (0.22, 0.1), (1.2, 0.08), (1.66, 0.47)),
-        [
-            ((0.24, 0.43), (0.32, 0.17), (0.7, 0.16), (0.7, 0.43)),
-            ((0.77, 0.43), (0.77, 0.16), (1.15, 0.16), (1.5, 0.43)),
-        ],
-        (0.5, 1.74),
-        2.0,
-    )
-    van = ((0.06, 0.44), (1.95, 0.44), (2.18, 0.52), (2.22, 0.78), (0.06, 0.78))
-    van = _car(
-        ids,
-        van,
-        ((0.06, 0.46), (0.06, 0.06), (1.55, 0.06), (1.96, 0.46)),
-        [
-            ((0.16, 0.38), (0.16, 0.14), (0.62, 0.14), (0.62, 0.38)),
-            ((0.7, 0.38), (0.7, 0.14), (1.14, 0.14), (1.14, 0.38)),
-            ((1.22, 0.38), (1.22, 0.14), (1.5, 0.14), (1.78, 0.38)),
-        ],
-        (0.5, 1.76),
-        2.05,
-    )
-    bed = ((0.06, 0.44), (2.0, 0.46), (2.2, 0.54), (2.22, 0.78), (0.06, 0.78))
-    pickup = _car(
-        ids,
-        bed,
-        ((0.98, 0.46), (1.04, 0.1), (1.5, 0.1), (1.76, 0.47)),
-        [((1.1, 0.42), (1.13, 0.17), (1.45, 0.17), (1.62, 0.42))],
-        (0.5, 1.76),
-        2.05,
-        r=0.2,
-    )
+    cabin = ((0.42, 0.46), (0.72, 0.1), (1.38, 0.1), (1.72, 0.47))
+    rear = ((0.56, 0.43), (0.78, 0.17), (1.02, 0.17), (1.02, 0.43))
+    front = ((1.08, 0.43), (1.08, 0.17), (1.34, 0.17), (1.58, 0.43))
+    sedan = _car(ids, low, cabin, [rear, front], (0.52, 1.74), 2.05)
+    cabin = ((0.1, 0.46), (0.22, 0.1), (1.2, 0.08), (1.66, 0.47))
+    rear = ((0.24, 0.43), (0.32, 0.17), (0.7, 0.16), (0.7, 0.43))
+    front = ((0.77, 0.43), (0.77, 0.16), (1.15, 0.16), (1.5, 0.43))
+    hatch = _car(ids, low, cabin, [rear, front], (0.5, 1.74), 2.0)
+    body = ((0.06, 0.44), (1.95, 0.44), (2.18, 0.52), (2.22, 0.78), (0.06, 0.78))
+    cabin = ((0.06, 0.46), (0.06, 0.06), (1.55, 0.06), (1.96, 0.46))
+    rear = ((0.16, 0.38), (0.16, 0.14), (0.62, 0.14), (0.62, 0.38))
+    middle = ((0.7, 0.38), (0.7, 0.14), (1.14, 0.14), (1.14, 0.38))
+    front = ((1.22, 0.38), (1.22, 0.14), (1.5, 0.14), (1.78, 0.38))
+    van = _car(ids, body, cabin, [rear, middle, front], (0.5, 1.76), 2.05)
+    body = ((0.06, 0.44), (2.0, 0.46), (2.2, 0.54), (2.22, 0.78), (0.06, 0.78))
+    cabin = ((0.98, 0.46), (1.04, 0.1), (1.5, 0.1), (1.76, 0.47))
+    panes = [((1.1, 0.42), (1.13, 0.17), (1.45, 0.17), (1.62, 0.42))]
+    pickup = _car(ids, body, cabin, panes, (0.5, 1.76), 2.05, r=0.2)
     return [sedan, hatch, van, pickup]
 
 
@@ -306,22 +218,13 @@ def _cyclist(ids, knee, foot, knee_far, foot_far):
     back, front = (0.32, ground - r), (1.02, ground - r)
     crank, saddle, head = (0.6, ground - r + 0.02), (0.5, 0.72), (0.9, 0.7)
     c.shadow(c.ellipse(0.68, ground, 0.58, 0.04))
-    c.paint(
-        c.capsule((0.52, 0.66), knee_far, 0.07) | c.capsule(knee_far, foot_far, 0.055), "trousers", shade=-6
-    )
+    far_leg = c.capsule((0.52, 0.66), knee_far, 0.07) | c.capsule(knee_far, foot_far, 0.055)
+    c.paint(far_leg, "trousers", shade=-6)
     for hub in (back, front):
         c.paint(c.ellipse(*hub, r) & ~c.ellipse(*hub, r - 0.075), "tire", "tires", warmth=-0.25)
         c.paint(c.ellipse(*hub, 0.05), "bicycle", shade=10)
-    frame = [
-        (back, saddle),
-        (back, crank),
-        (crank, saddle),
-        (saddle, head),
-        (crank, head),
-        (head, front),
-        (head, (0.94, 0.58)),
-    ]
-    for p, q in frame:
+    frame = [(back, saddle), (back, crank), (crank, saddle), (saddle, head), (crank, head), (head, front)]
+    for p, q in [*frame, (head, (0.94, 0.58))]:
         c.paint(c.capsule(p, q, 0.034), "bicycle", shade=6)
     c.paint(c.capsule((0.42, 0.7), (0.58, 0.7), 0.035), "bicycle")
     hip, shoulder, hand = (0.5, 0.62), (0.72, 0.34), (0.98, 0.6)
@@ -337,6 +240,7 @@ def _cyclist(ids, knee, foot, knee_far, foot_far):
 
 def sprites(ids: dict[str, int]) -> dict[str, list[Canvas]]:
     """Every role of a landscape with the drawings that can play it."""
+    crown = [(0.6, 0.4, 0.36), (0.34, 0.62, 0.28), (0.86, 0.6, 0.28), (0.6, 0.72, 0.3), (0.5, 0.42, 0.24)]
     return {
         "cloud": [
             _cloud(ids, [(0.45, 0.55, 0.26), (0.8, 0.4, 0.34), (1.2, 0.48, 0.3), (1.58, 0.58, 0.24)]),
@@ -360,16 +264,7 @@ def sprites(ids: dict[str, int]) -> dict[str, list[Canvas]]:
             _barn(ids),
         ],
         "tree": [
-            _broadleaf(
-                ids,
-                [
-                    (0.6, 0.4, 0.36),
-                    (0.34, 0.62, 0.28),
-                    (0.86, 0.6, 0.28),
-                    (0.6, 0.72, 0.3),
-                    (0.5, 0.42, 0.24),
-                ],
-            ),
+            _broadleaf(ids, crown),
             _broadleaf(ids, [(0.6, 0.55, 0.5), (0.45, 0.45, 0.28)]),
             _broadleaf(ids, [(0.45, 0.3, 0.26), (0.78, 0.42, 0.28), (0.38, 0.66, 0.27), (0.74, 0.76, 0.28)]),
             _broadleaf(ids, [(0.45, 0.4, 0.3), (0.45, 0.72, 0.34), (0.42, 0.5, 0.26)], 1.6, 0.9),
@@ -388,95 +283,40 @@ def sprites(ids: dict[str, int]) -> dict[str, list[Canvas]]:
 
 def layout(draw) -> None:
     """Places the things of a landscape, farthest first. `draw` is the world's `Layout`."""
+
+    def place(name, present, x, base, height, below=0.0, width=None):
+        """Puts a thing, such as "tree 1", somewhere: a pair of numbers is a range to draw from."""
+        x, y, height, width = (
+            draw.span(f"{name} {what}", *value) if isinstance(value, tuple) else value
+            for what, value in (("x", x), ("y", base), ("height", height), ("width", width))
+        )
+        draw.thing(f"{name} 0" if name.isalpha() else name, present, x, below + y, height, width=width)
+
     horizon = draw.span("horizon", 0.4, 0.54)
     draw.horizon(horizon, draw.chance("ground is a field", 0.24))
 
     for k, often in enumerate((0.62, 0.4)):
         height = draw.span(f"cloud {k} height", 0.11, 0.19)
-        top = draw.span(f"cloud {k} top", 0.02, 0.16)
-        draw.thing("cloud", k, often, draw.span(f"cloud {k} x", 0.0, 1.0), top + height, height)
-    draw.thing(
-        "mountain",
-        0,
-        0.46,
-        draw.span("mountain x", 0.42, 0.58),
-        horizon + 0.04,
-        draw.span("mountain height", 0.22, 0.36),
-        width=draw.span("mountain width", 1.25, 1.6),
-    )
-    draw.thing(
-        "hill",
-        0,
-        0.5,
-        draw.span("hill x", 0.4, 0.6),
-        horizon + 0.1,
-        draw.span("hill height", 0.2, 0.28),
-        width=draw.span("hill width", 1.3, 1.8),
-    )
+        place(f"cloud {k}", often, (0.0, 1.0), draw.span(f"cloud {k} top", 0.02, 0.16), height, below=height)
+    place("mountain", 0.46, (0.42, 0.58), 0.04, (0.22, 0.36), below=horizon, width=(1.25, 1.6))
+    place("hill", 0.5, (0.4, 0.6), 0.1, (0.2, 0.28), below=horizon, width=(1.3, 1.8))
     draw.ground()
     home, housed = draw.span("house x", 0.16, 0.84), draw.chance("house", 0.64)
     lake = draw.chance("lake", 0.5) & ~housed  # no house stands in a lake
-    draw.thing(
-        "lake",
-        0,
-        lake,
-        draw.span("lake x", 0.25, 0.75),
-        horizon + draw.span("lake y", 0.19, 0.22),
-        draw.span("lake height", 0.14, 0.19),
-        width=draw.span("lake width", 0.8, 1.3),
-    )
-    draw.thing(
-        "tree",
-        0,
-        0.45,
-        draw.span("tree 0 x", 0.04, 0.96),
-        horizon + draw.span("tree 0 y", 0.02, 0.05),
-        draw.span("tree 0 height", 0.25, 0.34),
-    )
-    draw.thing(
-        "house",
-        0,
-        housed,
-        home,
-        horizon + draw.span("house y", 0.09, 0.16),
-        draw.span("house height", 0.32, 0.44),
-    )
+    place("lake", lake, (0.25, 0.75), (0.19, 0.22), (0.14, 0.19), below=horizon, width=(0.8, 1.3))
+    place("tree 0", 0.45, (0.04, 0.96), (0.02, 0.05), (0.25, 0.34), below=horizon)
+    place("house", housed, home, (0.09, 0.16), (0.32, 0.44), below=horizon)
     # Everything after the first house stands to one side of it, so that few houses are hidden.
-    draw.thing(
-        "tree",
-        1,
-        0.56,
-        draw.aside("tree 1 x", home, 0.34, 0.66),
-        horizon + draw.span("tree 1 y", 0.18, 0.24),
-        draw.span("tree 1 height", 0.38, 0.52),
-    )
-    draw.thing(
-        "bush",
-        0,
-        0.3,
-        draw.aside("bush x", home, 0.2, 0.8),
-        horizon + draw.span("bush y", 0.18, 0.24),
-        draw.span("bush height", 0.1, 0.15),
-    )
+    place("tree 1", 0.56, draw.aside("tree 1 x", home, 0.34, 0.66), (0.18, 0.24), (0.38, 0.52), below=horizon)
+    place("bush", 0.3, draw.aside("bush x", home, 0.2, 0.8), (0.18, 0.24), (0.1, 0.15), below=horizon)
 
     road = draw.span("road y", 0.8, 0.86)
     riding = draw.chance("cyclist", 0.025)
     driving = draw.chance("car", 0.46) & ~riding
     draw.road(road, driving | riding | draw.chance("empty road", 0.12))
     x = draw.span("traffic x", 0.28, 0.72)
-    draw.thing(
-        "car", 0, driving, x, road + draw.span("car y", 0.0, 0.03), draw.span("car height", 0.21, 0.27)
-    )
-    draw.thing("cyclist", 0, riding, x, road + 0.03, draw.span("cyclist height", 0.46, 0.54))
+    place("car", driving, x, (0.0, 0.03), (0.21, 0.27), below=road)
+    place("cyclist", riding, x, 0.03, (0.46, 0.54), below=road)
     first = draw.aside("ball 0 x", x, 0.26, 0.74)  # seldom in front of the car
-    draw.thing(
-        "ball", 0, 0.62, first, draw.span("ball 0 y", 0.88, 0.97), draw.span("ball 0 height", 0.14, 0.22)
-    )
-    draw.thing(
-        "ball",
-        1,
-        0.3,
-        draw.aside("ball 1 x", first, 0.3, 0.7),
-        draw.span("ball 1 y", 0.92, 0.98),
-        draw.span("ball 1 height", 0.15, 0.23),
-    )
+    place("ball 0", 0.62, first, (0.88, 0.97), (0.14, 0.22))
+    place("ball 1", 0.3, draw.aside("ball 1 x", first, 0.3, 0.7), (0.92, 0.98), (0.15, 0.23))

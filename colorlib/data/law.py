@@ -1,11 +1,10 @@
 """The answer key: what the colors of a scene can be, and how often, given everything but the colors."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from colorlib._check import came, choice, inside, integers, listed, seen
 from colorlib.color import ab_bins, soft_encode
@@ -25,24 +24,19 @@ class Law:
     """The exact posterior of a world's colors given the layout of a scene.
 
     An object draws one entry of its material's palette; the draws are independent of each other, of the
-    layout and of the lightness. So the distribution at a pixel is the palette of its material, and that of
-    a picture is the product over its objects. A gray picture shows the materials by their texture, shape
-    and place, so this is what a colorizer that understands the picture can know at best.
+    layout and of the lightness. So the distribution at a pixel is the palette of its material, and that of a
+    picture is the product over its objects. A gray picture shows the materials by their texture, shape and
+    place, so this is what a colorizer that understands the picture can know at best.
 
-    Methods take a `Scene`, one or a batch, and use only its `material`, `object` and `palette_of`, except
-    `drawn` and `log_prob`, which read `colors`. Results are float32 on the scene's device. Entropies and
-    log probabilities are in nats.
+    `materials` is a kind's table, see `colorlib.data.materials`; probabilities of a palette that don't sum to
+    1 raise ValueError. Methods take a `Scene` of these materials, one or a batch, and use only its
+    `material`, `object` and `palette_of`, except `drawn` and `log_prob`, which read `colors`; anything else
+    raises TypeError or ValueError. Results are float32 on the scene's device. Entropies and log probabilities
+    are in nats.
 
-    Parameters
-    ----------
-    materials : sequence of Material
-        A kind's table, see `colorlib.data.materials`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For other materials, a palette whose probabilities don't sum to 1, or, in the methods, for anything
-        else than a `Scene` of these materials.
+    >>> from colorlib.data import World
+    >>> World(kind="flowers").law.palette("daisy").names
+    ('white', 'yellow', 'pink')
     """
 
     def __init__(self, materials):
@@ -51,13 +45,10 @@ class Law:
             raise TypeError(f"materials must be at least one Material; got {came(materials)}")
         self._names = {material.name: k for k, material in enumerate(materials)}
         self._entries = [tuple(entry[0] for entry in material.palette) for material in materials]
-        most = max(map(len, self._entries))
-        p = torch.zeros(len(materials), most, dtype=torch.float64, device="cpu")
-        ab = torch.zeros(len(materials), most, 2, dtype=torch.float64, device="cpu")
-        for k, material in enumerate(materials):
-            for e, (_, probability, a, b) in enumerate(material.palette):
-                p[k, e] = probability
-                ab[k, e, 0], ab[k, e, 1] = a, b
+        numbers = [[entry[1:] for entry in material.palette] for material in materials]
+        numbers = [torch.tensor(each, dtype=torch.float64, device="cpu") for each in numbers]
+        numbers = pad_sequence(numbers, batch_first=True)  # with 0, up to the longest palette
+        p, ab = numbers[..., 0].contiguous(), numbers[..., 1:].contiguous()
         if not torch.allclose(p.sum(1), p.new_ones(len(p)), atol=1e-12):
             raise ValueError("the probabilities of a palette must sum to 1")
         mean = (p[..., None] * ab).sum(1)
@@ -122,9 +113,7 @@ class Law:
         return "\n".join(lines)
 
     def palette(self, name: str) -> Palette:
-        """The palette of the material `name`. Raises ValueError for a name that isn't a material of this
-        world.
-        """
+        """The palette of the material `name`, one of the world's."""
         k = self._names[choice(name, "name", self._names)]
         n = len(self._entries[k])
         return Palette(
@@ -138,9 +127,7 @@ class Law:
         return self._by_material("mean", scene)
 
     def variance(self, scene) -> Tensor:
-        """(..., 1, H, W): the mean squared distance of ab from its mean, below which no squared error can
-        go.
-        """
+        """(..., 1, H, W): the mean squared distance of ab from its mean; no squared error can go below."""
         return self._by_material("variance", scene)
 
     def mode(self, scene) -> Tensor:
@@ -148,32 +135,28 @@ class Law:
         return self._by_material("mode", scene)
 
     def distribution(self, scene) -> Tensor:
-        """(..., 313, H, W): probabilities over `colorlib.color.ab_bins`: each color soft-encoded, mixed by
-        probability.
-        """
+        """(..., 313, H, W): probabilities over `colorlib.color.ab_bins`, each color soft-encoded."""
         return self._by_material("distribution", scene)
 
     def pixel_entropy(self, scene) -> Tensor:
-        """(..., 1, H, W): the entropy in nats of the palette entry at each pixel, taken alone."""
+        """(..., 1, H, W): the entropy of the palette entry at each pixel, taken alone."""
         return self._by_material("entropy", scene)
 
     def object_entropy(self, scene) -> Tensor:
-        """(..., slots): the entropy in nats of each object's draw; 0 for objects that are absent or don't
-        show.
-        """
+        """(..., slots): the entropy of each object's draw; 0 for objects that are absent or don't show."""
         (palette_of,) = self._read(scene, "palette_of")
         entropy = self._table("entropy", palette_of)[palette_of.clamp(min=0), 0]
         return entropy.masked_fill(~scene.visible, 0)
 
     def entropy(self, scene) -> Tensor:
-        """(...): the entropy in nats of the picture's color given its gray.
+        """(...): the entropy of the picture's color given its gray: the sum over the objects that show.
 
-        Every object draws once, so it is the sum over the objects that show, and not over the pixels.
+        Every object draws once, so it is not the sum over the pixels.
         """
         return self.object_entropy(scene).sum(-1)
 
     def log_prob(self, scene, colors: Tensor | None = None) -> Tensor:
-        """(...): the log probability in nats of the colors of the objects that show.
+        """(...): the log probability of the colors of the objects that show.
 
         `colors` (..., slots) takes the place of the scene's own; -inf where an entry isn't in its object's
         palette.

@@ -1,7 +1,5 @@
 """The margin of a print: even paper around a picture, where there are no colors to find."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -16,41 +14,31 @@ RING = 0.97  # share of each outer edge that has to be paper; the rest is dust a
 LEAST = 0.25  # share of the whole that the picture has to take: a ship on an even sea is no print
 STRAIGHT = 0.96  # share of the smallest rectangle around it that the picture has to fill
 TILT = np.radians(np.linspace(-5, 5, 41))  # how such a rectangle may lie
-EDGE, SOFT = (
-    2,
-    2,
-)  # so many pixels along its edge stay gray, for traces of JPEG; in as many more color sets in
+# So many pixels along its edge stay gray, for traces of JPEG; in so many more color sets in.
+EDGE, SOFT = 2, 2
 
 
 def margin(gray: Tensor) -> Tensor | None:
-    """Find an even margin around a picture, such as the paper of an old print.
+    """Find an even margin around a picture, (1, H, W) in [0, 1], such as the paper of an old print.
 
     It has to run around all four sides, in one lightness, and what it surrounds has to be a rectangle or
     nearly so: a sky, a backdrop or snow that reaches the edge is none. Writing on the margin belongs to it.
 
-    Parameters
-    ----------
-    gray : Tensor
-        A gray picture in [0, 1], (1, H, W).
-
-    Returns
-    -------
-    Tensor or None
-        How much of its color each pixel keeps, (1, H, W): 0 on the margin, 1 in the picture, values between
-        along the picture's edge. None where there is no margin.
+    Gives how much of its color each pixel keeps, (1, H, W): 0 on the margin, 1 in the picture, values between
+    along the picture's edge. None where there is no margin.
     """
     height, width = gray.shape[-2:]
     levels = Image.fromarray((gray[0] * 255 + 0.5).to(torch.uint8).cpu().numpy())
     inside = _inside(np.asarray(levels.reduce(max(1, max(height, width) // SIDE))).astype(int))
     if inside is None:
         return None
-    depth = ndimage.distance_transform_cdt(inside, "chessboard")
-    keep = torch.from_numpy((depth - EDGE) / SOFT).clamp(0, 1).to(gray)
+    within = ndimage.distance_transform_cdt(inside, "chessboard")
+    keep = torch.from_numpy((within - EDGE) / SOFT).clamp(0, 1).to(gray)
     return F.interpolate(keep[None, None], (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def _inside(gray: np.ndarray) -> np.ndarray | None:
-    """A mask (H, W) of the picture inside a margin, for gray of 0 to 255; None where there is no margin."""
+    """The picture inside a margin as a mask (H, W), of gray from 0 to 255; None where there is no margin."""
     edges = gray[0], gray[-1], gray[:, 0], gray[:, -1]
     differs = abs(gray - np.median(np.concatenate(edges))) > EVEN
     if any(edge.mean() > 1 - RING for edge in (differs[0], differs[-1], differs[:, 0], differs[:, -1])):

@@ -1,11 +1,10 @@
-"""Masks: which pixels of a picture are to be colored. 1 is color, 0 is gray.
+"""Masks: which pixels of a picture are to be colored. 1 is color, 0 is gray; (B, 1, H, W) float32.
 
 A mask is drawn from its seed, its kind and its size alone: the same in any batch, process or run. All kinds
 but ``"noise"`` and ``"segments"`` are shapes in the frame, measured in its height and width. At another size
-such a mask is the same shape, seen finer.
+such a mask is the same shape, seen finer. A size is one whole number, or height and width, in pixels, at
+least 1. For other sizes, names, labels or seeds, each function raises TypeError or ValueError.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,16 +14,16 @@ from torch import Tensor
 
 from colorlib._check import came, choice, choices, integers, listed, string, whole
 
-# What each of the ten says of a pixel at height y from the top and x from the left, both in [0, 1].
+# What each of the ten says of the pixels at height y from the top and x from the left, both in [0, 1].
 _TEN = {
-    "left half": lambda y, x: (x < 0.5) & (y >= 0),
-    "right half": lambda y, x: (x >= 0.5) & (y >= 0),
-    "top half": lambda y, x: (y < 0.5) & (x >= 0),
-    "bottom half": lambda y, x: (y >= 0.5) & (x >= 0),
-    "vertical stripes": lambda y, x: _even(x, 4) & (y >= 0),
-    "narrow vertical stripes": lambda y, x: _even(x, 8) & (y >= 0),
-    "horizontal stripes": lambda y, x: _even(y, 4) & (x >= 0),
-    "narrow horizontal stripes": lambda y, x: _even(y, 8) & (x >= 0),
+    "left half": lambda y, x: x < 0.5,
+    "right half": lambda y, x: x >= 0.5,
+    "top half": lambda y, x: y < 0.5,
+    "bottom half": lambda y, x: y >= 0.5,
+    "vertical stripes": lambda y, x: _even(x, 4),
+    "narrow vertical stripes": lambda y, x: _even(x, 8),
+    "horizontal stripes": lambda y, x: _even(y, 4),
+    "narrow horizontal stripes": lambda y, x: _even(y, 8),
     "coarse grid": lambda y, x: _even(y, 4) == _even(x, 4),
     "fine grid": lambda y, x: _even(y, 8) == _even(x, 8),
 }
@@ -34,61 +33,34 @@ KINDS = (*FAMILIES, *TEN)
 
 
 def ten(size: int | tuple[int, int], names: Iterable[str] = TEN) -> Tensor:
-    """Give the ten fixed masks of halves, stripes and grids, or some of them.
+    """Give the ten fixed masks of halves, stripes and grids, or those of them whose `names` are given.
 
-    Four halves: left, right, top, bottom. Four of stripes, vertical and horizontal: four stripes or eight,
-    of which every other is colored. Two grids like a chessboard, of 4 x 4 and of 8 x 8 fields. Each colors
-    one half of the picture, exactly so where its sides are multiples of 8.
+    Four halves: left, right, top, bottom. Four of stripes, vertical and horizontal: four stripes or eight, of
+    which every other is colored. Two grids like a chessboard, of 4 x 4 and of 8 x 8 fields. Each colors one
+    half of the picture, exactly so where its sides are multiples of 8.
 
     The source trained with ten such masks, drawn by hand "using stripes and grids", and with one half of the
     picture before. It shows a half, horizontal stripes and a grid; the others, their numbers and widths are
     chosen here.
 
-    Parameters
-    ----------
-    size : int or (int, int)
-        Height and width in pixels, at least 1.
-    names : iterable of str
-        Which ones; the names are in ``TEN``.
-
-    Returns
-    -------
-    Tensor
-        (10, 1, H, W) float32, each pixel 0 or 1; as many as there are names.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For another size, or a name that is none of the ten.
+    >>> ten(2, ["left half"])[0, 0]
+    tensor([[1., 0.],
+            [1., 0.]])
     """
-    y, x = _places(*_size(size))
-    return torch.stack([_TEN[name](y, x) for name in choices(names, "names", TEN)])[:, None].float()
+    height, width = _size(size)
+    y, x = _places(height, width)
+    masks = [_TEN[name](y, x).expand(height, width) for name in choices(names, "names", TEN)]
+    return torch.stack(masks)[:, None].float()
 
 
 def segmentation(labels: Tensor, chosen: Iterable[int | str], names: Sequence[str] = ()) -> Tensor:
-    """Make the mask of the pixels that have one of the labels chosen.
+    """Make the mask of the pixels that have one of the labels chosen, given as numbers or names.
 
-    For the world: ``segmentation(scene.material, ["car", "sky"], world.materials)``. For a photograph the
-    labels may be those of any segmentation.
+    `labels` are whole numbers, (B, H, W), or (H, W) for B = 1, of any segmentation; the mask is on their
+    device. `names` are those of the labels 0, 1, 2 and so on.
 
-    Parameters
-    ----------
-    labels : Tensor
-        Whole numbers, (B, H, W) or (H, W).
-    chosen : iterable of int or str
-        The labels, or their names.
-    names : sequence of str
-        Names of the labels 0, 1, 2 and so on.
-
-    Returns
-    -------
-    Tensor
-        (B, 1, H, W) float32 on the device of the labels, each pixel 0 or 1; B is 1 for labels (H, W).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For labels of another kind or shape, or a name that is not among the names.
+    >>> segmentation(torch.tensor([[0, 1, 2]]), ["car", 2], ["sky", "car", "road"])[0, 0]
+    tensor([[0., 1., 1.]])
     """
     labels = _labels(labels)
     names = [string(name, "each of the names") for name in listed(names, "names")]
@@ -106,46 +78,21 @@ def draw(
     kinds: str | Sequence[str] = "ten",
     labels: Tensor | None = None,
 ) -> Tensor:
-    """Draw masks, one a seed, each of a kind that its seed chooses evenly among those given.
+    """Draw masks on the CPU, one a seed, each of a kind that its seed chooses evenly among those given.
 
-    ``"full"``
-        All is colored.
-    ``"ten"``
-        One of the ten fixed masks, see :func:`ten`. The name of one of them gives that one.
-    ``"stripes"``
-        Stripes of one width in any direction, half of them colored: two to eight in the frame's width.
-    ``"grids"``
-        Fields like a chessboard's, each side 1/10 to 1/3 of the frame's.
-    ``"rectangles"``
-        One to four, each side 1/8 to 5/8 of the frame's.
-    ``"strokes"``
-        One to three of a brush that is 1/10 to 1/4 of the frame wide and wanders.
-    ``"noise"``
-        Each pixel by itself, with a chance that is drawn from 0.1 to 0.9 first.
-    ``"segments"``
-        A random set of the labels in the picture, each with a chance of one half, never empty.
+    - ``"full"``: all is colored.
+    - ``"ten"``: one of the ten fixed masks, see :func:`ten`. The name of one of them gives that one.
+    - ``"stripes"`` of one width in any direction, half of them colored: two to eight in the frame's width.
+    - ``"grids"``: fields like a chessboard's, each side 1/10 to 1/3 of the frame's.
+    - ``"rectangles"``: one to four, each side 1/8 to 5/8 of the frame's.
+    - ``"strokes"``: one to three of a brush that is 1/10 to 1/4 of the frame wide and wanders.
+    - ``"noise"``: each pixel by itself, with a chance that is drawn from 0.1 to 0.9 first.
+    - ``"segments"``: a random set of the labels in the picture, each with a chance of one half, never empty.
 
-    Parameters
-    ----------
-    seeds : sequence or 1-D integer tensor
-        Numbers from 0 to 2**63 - 1, such as the ``"seed"`` of a training batch; the lowest 32 bits count.
-    size : int or (int, int)
-        Height and width in pixels, at least 1. Below some 16 pixels a shape may fall between pixels.
-    kinds : str or sequence of str
-        One or more of ``KINDS``.
-    labels : Tensor, optional
-        Whole numbers, (B, H, W), one picture a seed; for ``"segments"`` only.
-
-    Returns
-    -------
-    Tensor
-        (B, 1, H, W) float32 on the CPU, each pixel 0 or 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an unknown kind, seeds that are not whole numbers, another size, or ``"segments"`` without labels
-        that fit.
+    The seeds are a sequence or a 1-D integer tensor of numbers from 0 to 2**63 - 1, such as the ``"seed"`` of
+    a training batch; the lowest 32 bits count. Below a size of some 16 pixels a shape may fall between
+    pixels. The kinds are one or more of ``KINDS``. Labels are whole numbers, (B, H, W), one picture a seed,
+    for ``"segments"`` only, which needs them.
     """
     height, width = _size(size)
     kinds = check_kinds(kinds)
@@ -174,15 +121,11 @@ def draw(
 
 
 def check_kinds(kinds: str | Iterable[str], name: str = "kinds") -> tuple[str, ...]:
-    """Give the kinds of masks as a tuple. Raises TypeError or ValueError for an unknown kind, or none."""
+    """Give the kinds of masks as a tuple."""
     return choices(kinds, name, KINDS)
 
 
 # Each kind: from a source of chance and the places of the pixels, y (H, 1) and x (1, W), to a mask (H, W).
-
-
-def _full(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
-    return torch.ones_like(y * x)
 
 
 def _stripes(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
@@ -230,7 +173,7 @@ def _noise(chance: torch.Generator, y: Tensor, x: Tensor) -> Tensor:
 
 
 _DRAWN = {
-    "full": _full,
+    "full": lambda chance, y, x: torch.ones_like(y * x),
     "stripes": _stripes,
     "grids": _grids,
     "rectangles": _rectangles,

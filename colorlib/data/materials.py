@@ -7,26 +7,10 @@ that every entry stays inside the sRGB gamut over the whole lightness range of i
 all of them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 # The lightness textures, by name; `textures.py` draws them.
-TEXTURES = (
-    "flat",
-    "cloud",
-    "grass",
-    "furrow",
-    "leaf",
-    "rock",
-    "plank",
-    "tile",
-    "grit",
-    "ripple",
-    "bark",
-    "vein",
-    "thicket",
-)
+TEXTURES = tuple("flat cloud grass furrow leaf rock plank tile grit ripple bark vein thicket".split())
 
 
 class Material(NamedTuple):
@@ -80,7 +64,7 @@ LANDSCAPE = (
              30, 16, 46, 4, "bark", 6, 0.38),
     Material("car",
              (("red", 0.29, 42, 28), ("blue", 0.23, 6, -42), ("silver", 0.22, 0, -1),
-              ("yellow", 0.14, 6, 47),        ("green", 0.07, -34, 15), ("orange", 0.05, 29, 40)),
+              ("yellow", 0.14, 6, 47), ("green", 0.07, -34, 15), ("orange", 0.05, 29, 40)),
              58, 41, 68, 3, "flat", 0, 0.62),
     Material("tire", (("black", 1.0, 0, 0),),
              19, 8, 62, 2, "flat", 0, 0.74),

@@ -1,7 +1,5 @@
 """What a file says about its picture, such as date, place and resolution, from one file to another."""
 
-from __future__ import annotations
-
 import re
 import struct
 import warnings
@@ -45,10 +43,8 @@ class Metadata(NamedTuple):
 def read_metadata(image: Image.Image) -> Metadata:
     """Read what a file says about its picture. What is damaged is left out, and named as ``broken``.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        As it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that it did.
+    The image has to be as it was opened: when Pillow loads a TIFF file, it turns the picture and forgets that
+    it did.
     """
     tags, broken, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), image.info
     turned = said = False
@@ -77,9 +73,8 @@ def read_metadata(image: Image.Image) -> Metadata:
             texts = dict(getattr(image, "text", {}))  # of a PNG file, which is loaded for it
         except Exception:
             broken.add("texts")
-        iptc = (
-            image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else (info.get("photoshop") or {}).get(0x0404)
-        )
+        photoshop = info.get("photoshop") or {}
+        iptc = image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else photoshop.get(0x0404)
     if not said and len(info.get("exif") or b"") > 20:
         broken.add("EXIF")  # Pillow has noticed, and kept it to itself
     elif caught and not broken:
@@ -110,18 +105,9 @@ def read_metadata(image: Image.Image) -> Metadata:
 def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -> tuple[dict, list[str]]:
     """Give Pillow's options that write metadata into a colored picture, and name what can't be written.
 
-    Orientation, size and color space are the new picture's; sRGB is stated by a profile.
-
-    Parameters
-    ----------
-    kind : str
-        Pillow's name of the format.
-    about : Metadata
-        Of the gray picture.
-    note : str
-        What made the picture: added to the entry for software.
-    size : tuple of int
-        Width and height.
+    `kind` is Pillow's name of the format, `about` the gray picture's metadata, `note`, what made the picture,
+    is added to the entry for software, and `size` is width and height. Orientation, size and color space are
+    the new picture's; sRGB is stated by a profile.
     """
     tags = {part: dict(about.tags.get(part, {})) for part in (FIRST, SHOT, PLACE)}
     first, shot, texts, comment = tags[FIRST], tags[SHOT], dict(about.texts), about.comment
@@ -164,11 +150,8 @@ def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -
     if kind == "JPEG":
         if len(options["exif"]) > SEGMENT:
             lost.append("long entries of its EXIF")
-            entries = [
-                (len(_block({part: {tag: tags[part][tag]}})), part, tag)
-                for part in tags
-                for tag in tags[part]
-            ]
+            each = [(part, tag) for part in tags for tag in tags[part]]
+            entries = [(len(_block({part: {tag: tags[part][tag]}})), part, tag) for part, tag in each]
             for _, part, tag in sorted(entries, reverse=True):
                 if len(options["exif"]) > SEGMENT:
                     del tags[part][tag]
@@ -204,9 +187,8 @@ def save_options(kind: str, about: Metadata, note: str, size: tuple[int, int]) -
 def srgb_profile() -> bytes:
     """A small ICC profile of sRGB, the same bytes each time."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return (
-        profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
-    )  # in place of the time of day
+    # In place of the time of day:
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def _directory(tags: dict[int, dict]) -> ImageFileDirectory_v2:
@@ -232,9 +214,8 @@ def _xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
     facts |= dict(zip(("tiff:ImageWidth", "tiff:ImageLength"), size, strict=True))
     facts |= dict(zip(("exif:PixelXDimension", "exif:PixelYDimension"), size, strict=True))
     for name, value in facts.items():
-        xmp = re.sub(
-            rb"(?<!/)(%s(?:\s*=\s*[\"']|>))[^\"'<]*" % name.encode(), rb"\g<1>%s" % str(value).encode(), xmp
-        )
+        pattern = rb"(?<!/)(%s(?:\s*=\s*[\"']|>))[^\"'<]*" % name.encode()
+        xmp = re.sub(pattern, rb"\g<1>%s" % str(value).encode(), xmp)
     return xmp
 
 

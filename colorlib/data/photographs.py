@@ -1,7 +1,5 @@
 """The photographs whose files come inside the scikit-image package: nothing is downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,24 +12,12 @@ from torch import Tensor
 from colorlib._check import choices, flag, whole
 
 COLOR = {
-    "astronaut": "astronaut.png",
-    "chelsea": "chelsea.png",
-    "coffee": "coffee.png",
-    "rocket": "rocket.jpg",
-    "motorcycle": "motorcycle_left.png",
-    "hubble": "hubble_deep_field.jpg",
-    "retina": "retina.jpg",
+    "astronaut": "astronaut.png", "chelsea": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg",
+    "motorcycle": "motorcycle_left.png", "hubble": "hubble_deep_field.jpg", "retina": "retina.jpg",
     "tissue": "ihc.png",
-}
-GRAY = {
-    "camera": "camera.png",
-    "coins": "coins.png",
-    "moon": "moon.png",
-    "clock": "clock_motion.png",
-    "brick": "brick.png",
-    "grass": "grass.png",
-    "gravel": "gravel.png",
-}
+}  # fmt: skip
+GRAY = {name: f"{name}.png" for name in ("camera", "coins", "moon", "clock", "brick", "grass", "gravel")}
+GRAY["clock"] = "clock_motion.png"
 
 
 def photos(
@@ -39,37 +25,23 @@ def photos(
 ) -> dict[str, Tensor]:
     """The photographs that come inside scikit-image, in a fixed order. Files are read, none is downloaded.
 
-    In color: "astronaut" (Eileen Collins; NASA, public domain), "chelsea" (a cat; Stefan van der Walt,
-    CC0), "coffee" (Rachel Michetti, CC0), "rocket" (a launch; SpaceX, public domain), "motorcycle" (the
-    left view of a pair from the Middlebury stereo benchmark; Scharstein and others, 2014; no license
-    stated), "hubble" (the eXtreme Deep Field; NASA, public domain), "retina" (the back of an eye; Mikael
-    Häggström, CC0) and "tissue" (a stained section of a colon; CMMI, no known restrictions). In black and
-    white: "camera" (a man with a camera; Lav Varshney, CC0), "coins" (Brooklyn Museum, no known
-    restrictions), "moon" (no license stated), "clock" (moved during the exposure; Stefan van der Walt,
-    public domain) and the textures "brick", "grass" and "gravel" (CC0). Sources and licenses are those that
-    scikit-image's documentation of its data states.
+    In color: "astronaut" (Eileen Collins; NASA, public domain), "chelsea" (a cat; Stefan van der Walt, CC0),
+    "coffee" (Rachel Michetti, CC0), "rocket" (a launch; SpaceX, public domain), "motorcycle" (the left view
+    of a pair from the Middlebury stereo benchmark; Scharstein and others, 2014; no license stated), "hubble"
+    (the eXtreme Deep Field; NASA, public domain), "retina" (the back of an eye; Mikael Häggström, CC0) and
+    "tissue" (a stained section of a colon; CMMI, no known restrictions). In black and white, with `gray`:
+    "camera" (a man with a camera; Lav Varshney, CC0), "coins" (Brooklyn Museum, no known restrictions),
+    "moon" (no license stated), "clock" (moved during the exposure; Stefan van der Walt, public domain) and
+    the textures "brick", "grass" and "gravel" (CC0). Sources and licenses are those that scikit-image's
+    documentation of its data states.
 
-    Parameters
-    ----------
-    names : str or sequence of str, optional
-        Which ones, in this order; all by default.
-    gray : bool
-        The photographs that were taken in black and white in place of those in color.
-    max_side : int, optional
-        Larger photographs are made smaller until their longer side is this long, each pixel an average of
-        those it covers (Lanczos' filter); smaller ones stay as they are.
+    Each is (3, H, W) float32 sRGB in [0, 1] at its own size, or (1, H, W) with `gray`. `names` are those
+    wanted, in this order; all by default. Photographs whose longer side is above `max_side` are made smaller
+    until it is that long, each pixel an average of those it covers (Lanczos' filter). An unknown name or
+    another value of an argument raises TypeError or ValueError.
 
-    Returns
-    -------
-    dict of str to Tensor
-        (3, H, W) float32 sRGB in [0, 1], each at its own size; (1, H, W) with `gray`.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or `max_side` is below 1.
-    TypeError
-        If an argument has the wrong type.
+    >>> photos("coffee", max_side=60)["coffee"].shape
+    torch.Size([3, 40, 60])
     """
     files, mode = (GRAY, "L") if flag(gray, "gray") else (COLOR, "RGB")
     names = choices(list(files) if names is None else names, "names", files)

@@ -1,6 +1,10 @@
-"""Reading pictures: the one door through which every file of pixels comes in."""
+"""Reading pictures: the one door through which every file of pixels comes in.
 
-from __future__ import annotations
+A file is given as a str or Path, which has to be that of a regular file, as bytes or as a binary file.
+Nothing at the path raises FileNotFoundError, and what the system doesn't let open OSError. ValueError is for
+what is no picture, or a damaged one, one of more pixels than twice ``PIL.Image.MAX_IMAGE_PIXELS``, or without
+the page asked for; MemoryError for one that doesn't fit in memory; TypeError for another argument.
+"""
 
 import importlib
 import io
@@ -66,12 +70,8 @@ def _with_heif() -> bool:
 class Listing(NamedTuple):
     """What lies in a folder or a zip file.
 
-    Attributes
-    ----------
-    names : list of str
-        The pictures: their paths within it, ``/`` between the parts, sorted.
-    others : list of str
-        The files passed over. Hidden ones, and those that systems leave behind, don't count.
+    `names` are the pictures: their paths within it, ``/`` between the parts, sorted. `others` are the files
+    passed over. Hidden ones, and those that systems leave behind, don't count.
     """
 
     names: list[str]
@@ -89,14 +89,8 @@ class Listing(NamedTuple):
 def listing(path) -> Listing:
     """Find the pictures in a folder and the folders in it, or in a zip file, by their names' endings.
 
-    Links are followed, each folder is gone through once. Only regular files are pictures.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the path.
-    ValueError
-        If it is another file, or a damaged zip file.
+    Links are followed, each folder is gone through once. Only regular files are pictures. A damaged zip file,
+    or another file, raises ValueError.
     """
     path = path_of(path, "path")
     if not os.path.lexists(path):
@@ -114,15 +108,7 @@ def listing(path) -> Listing:
 
 
 def picture_files(path) -> list[str]:
-    """Names of the pictures in a folder and the folders in it, or in a zip file, sorted.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the path.
-    ValueError
-        If it is another file, or has no pictures in it.
-    """
+    """Name the pictures in a folder with the folders in it, or in a zip file, sorted; at least one."""
     found = listing(path)
     if not found.names:
         raise ValueError(f"no pictures in {path}" + (f"; {found.note()}" if found.others else ""))
@@ -172,30 +158,10 @@ class _Refused(ValueError):
 def open_picture(source, name: str | None = None, page: int = 1):
     """Open a picture: a context manager that gives a Pillow image, not yet decoded.
 
-    Whatever reading raises, also in the body of the ``with``, becomes one of the errors below, a sentence
-    that names the picture. Pillow's warnings are not shown. A JPEG file that lacks nothing but its end marker
-    is taken as whole; one that lacks pixels, and a progressive one without its end, is refused.
-
-    Parameters
-    ----------
-    source : str, Path, bytes or binary file
-        The path of a regular file, or what is in one.
-    name : str, optional
-        What errors call it; the path by default.
-    page : int
-        Which page, from 1 to :func:`pages`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at the path.
-    OSError
-        If the system doesn't let it be opened.
-    ValueError
-        If it is no picture, a damaged one, one of more pixels than twice ``PIL.Image.MAX_IMAGE_PIXELS``, or
-        lacks the page.
-    MemoryError
-        If it doesn't fit in memory.
+    Whatever reading raises, also in the body of the ``with``, becomes one of the errors above, a sentence
+    that calls the picture `name`, or by its path. Pillow's warnings are not shown. `page` is from 1 to
+    :func:`pages`. A JPEG file that lacks nothing but its end marker is taken as whole; one that lacks pixels,
+    and a progressive one without its end, is refused.
     """
     is_path = isinstance(source, (str, os.PathLike))
     name = name or (os.fspath(source) or "an empty path" if is_path else "the picture")
@@ -241,11 +207,11 @@ def open_picture(source, name: str | None = None, page: int = 1):
 
 
 def pages(path) -> int:
-    """How many pictures a file holds: the pages of a TIFF or DCX file, 1 of any other.
+    """Tell how many pictures a file holds: the pages of a TIFF or DCX file, 1 of any other.
 
     Previews and masks among a TIFF file's pages don't count: those that are marked as such, and pages of the
     same shape as another one and at most a third of its width. Of an animation the first picture is taken, of
-    an icon the largest. Argument and errors are those of :func:`open_picture`.
+    an icon the largest.
     """
     with open_picture(path) as image:
         return image.pages
@@ -254,27 +220,15 @@ def pages(path) -> int:
 def read(path, gray: bool = False, page: int = 1) -> Tensor:
     """Read a picture at its full size, upright and in sRGB: converted by its color profile, cut to 8 bits.
 
-    Transparency is put on white. Of an animation the first picture is taken. Numbers of more than 8 bits, of
-    ink, of Lab or of a palette, with white as 0 or with a sign, are read as their file says they are meant.
+    It is a float32 tensor in [0, 1], (3, H, W); with `gray` (1, H, W), by :func:`colorlib.color.rgb_to_gray`.
+    `page` is from 1 to :func:`pages`. Transparency is put on white. Of an animation the first picture is
+    taken. Numbers of more than 8 bits, of ink, of Lab or of a palette, with white as 0 or with a sign, are
+    read as their file says they are meant.
 
-    Parameters
-    ----------
-    path : str, Path, bytes or binary file
-        The file, or what is in it.
-    gray : bool
-        Give the gray picture, by :func:`colorlib.color.rgb_to_gray`, instead of the color picture.
-    page : int
-        Which page of a file of several, from 1 to :func:`pages`.
-
-    Returns
-    -------
-    Tensor
-        sRGB in [0, 1], float32, (3, H, W), or (1, H, W) with `gray`.
-
-    Raises
-    ------
-    FileNotFoundError, OSError, TypeError, ValueError, MemoryError
-        Those of :func:`open_picture`.
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (3, 2), "white").save(file, "PNG")
+    >>> read(file.getvalue()).shape
+    torch.Size([3, 2, 3])
     """
     gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
@@ -289,14 +243,11 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (2 * size, 2 * size))
     image = to_srgb(image)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    if side == size:
-        image = image.crop(box)
-    else:
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
-    return np.array(image)
+    shorter = min(image.size)
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    box = (left, top, left + shorter, top + shorter)
+    lanczos = Image.Resampling.LANCZOS
+    return np.array(image.crop(box) if shorter == size else image.resize((size, size), lanczos, box=box))
 
 
 class _Quiet(threading.local):

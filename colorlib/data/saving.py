@@ -1,7 +1,5 @@
 """Saving pictures: the one door through which every colored picture goes out."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -43,15 +41,8 @@ _LEFT = 600  # seconds without a change after which such a file is one that a ki
 def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePath]], list[str]]:
     """Find pictures, and those in folders, with their paths below the folder; what is in `out` is none.
 
-    Returns
-    -------
-    pictures, notes
-        As for :func:`plan`, and sentences about what was passed over.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at one of the paths.
+    Gives them as :func:`plan` takes them, and sentences about what was passed over. Nothing at one of the
+    paths raises FileNotFoundError.
     """
     pictures, notes, real = [], [], Path(os.path.realpath(out))
     for path in map(Path, arguments):
@@ -96,16 +87,8 @@ def plan(
     neither: they keep their old endings before the new ones, or get a hash of their paths where that is not
     enough. So a name that one picture got in an earlier call isn't taken for another's.
 
-    Parameters
-    ----------
-    pictures : iterable of (Path, PurePath)
-        The files, and their paths below `out`.
-    out : Path
-        The folder of the results.
-    samples : int
-        How many colorings of each picture.
-    ending : str, optional
-        One of :func:`endings`, for all pictures.
+    `pictures` are files and their paths below `out`, the folder of the results; `samples` is how many
+    colorings each has, `ending` one of :func:`endings` for all of them.
     """
     wishes, claims = {}, defaultdict(set)
     numbers = [""] if samples == 1 else [f"-{number}" for number in range(1, samples + 1)]
@@ -115,10 +98,8 @@ def plan(
         if Image.registered_extensions().get(name.suffix.lower()) in ("TIFF", "DCX"):
             with suppress(OSError, ValueError, MemoryError):  # then it is named when its turn comes
                 count = pages(source)
-        rests = [
-            [f"{page}{number}{ending or old}" for number in numbers]
-            for page in ("", *(f"-page-{page}" for page in range(2, count + 1)))
-        ]
+        paged = ("", *(f"-page-{page}" for page in range(2, count + 1)))
+        rests = [[f"{page}{number}{ending or old}" for number in numbers] for page in paged]
         whole = os.path.abspath(source)
         digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]
         choices = [
@@ -141,10 +122,8 @@ def plan(
 def check(jobs: Iterable[Job], replace: bool) -> None:
     """Look at what is there before any work.
 
-    Raises
-    ------
-    ValueError
-        If a result would replace one of the pictures, by whatever name, or, without `replace`, any file.
+    A result that would replace one of the pictures, by whatever name, or, without `replace`, any file, raises
+    ValueError.
     """
     sources, there = set(), []
     for job in jobs:
@@ -155,16 +134,13 @@ def check(jobs: Iterable[Job], replace: bool) -> None:
         with suppress(OSError):  # a link to nowhere
             about = os.stat(target)
             if (about.st_dev, about.st_ino) in sources:
-                raise ValueError(
-                    f"{target} would replace a picture that is to be colored; choose another --out"
-                )
+                message = "would replace a picture that is to be colored; choose another --out"
+                raise ValueError(f"{target} {message}")
         there.append(target)
     if there and not replace:
         more = f", and {len(there) - 1} more" if len(there) > 1 else ""
-        raise ValueError(
-            f"{there[0]} is there already{more}; choose another --out, or --skip to do what is missing, or "
-            "--force to replace"
-        )
+        advice = "choose another --out, or --skip to do what is missing, or --force to replace"
+        raise ValueError(f"{there[0]} is there already{more}; {advice}")
 
 
 def _short(base: str, rest: str, digest: str) -> str:
@@ -181,28 +157,11 @@ def _key(path: PurePath) -> str:
 
 
 def save(rgb: Tensor, path: Path, about: Metadata | None = None, note: str = "") -> list[str]:
-    """Save a picture, with what its gray file says about it. The file is whole or not there at all.
+    """Save a picture, sRGB in [0, 1], (3, H, W), with what its gray file says about it: whole or not at all.
 
-    Parameters
-    ----------
-    rgb : Tensor
-        sRGB in [0, 1], (3, H, W).
-    path : Path
-        A file whose ending is one of :func:`endings`. One that is there is replaced; its folder is made.
-    about : Metadata, optional
-        See :func:`colorlib.data.metadata.read_metadata`.
-    note : str
-        What made the picture, for the entry about software.
-
-    Returns
-    -------
-    list of str
-        What of the metadata the format can't hold.
-
-    Raises
-    ------
-    OSError
-        If it can't be written.
+    `path` ends in one of :func:`endings`; a file that is there is replaced, and its folder is made. `about`
+    is from :func:`colorlib.data.metadata.read_metadata`, and `note` is what made the picture, for the entry
+    about software. Gives what of the metadata the format can't hold. What can't be written raises OSError.
     """
     image = Image.fromarray((rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy())
     ending = path.suffix.lower()

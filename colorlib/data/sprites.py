@@ -6,8 +6,6 @@ warmth. Painting a scene is then looking up texels and putting the nearer ones o
 and texture come last, in one pass.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 EMPTY, SHADOW = -1, -2  # texels that aren't part of a thing: nothing, and a cast shadow
@@ -23,12 +21,8 @@ def pack(material, slot=0, shade=0.0, warmth=0.0):
     """Whole number(s) for a material id, a slot, shading in lightness units and warmth in [-0.5, 0.5)."""
     shade = np.rint(np.asarray(shade) / SHADE_STEP).astype(np.int64) + SHADE_ZERO
     warmth = np.clip(np.rint(np.asarray(warmth) * 64).astype(np.int64) + WARMTH_ZERO, 0, 63)
-    return (
-        (np.asarray(slot) << SLOT_BIT)
-        | (np.asarray(material) << MATERIAL_BIT)
-        | (shade << SHADE_BIT)
-        | warmth
-    )
+    slot, material = np.asarray(slot) << SLOT_BIT, np.asarray(material) << MATERIAL_BIT
+    return slot | material | (shade << SHADE_BIT) | warmth
 
 
 class Canvas:
@@ -38,9 +32,7 @@ class Canvas:
     outside the drawing finds nothing.
     """
 
-    def __init__(
-        self, ids: dict[str, int], width: float, height: float, texels: int = 110, bleed: bool = False
-    ):
+    def __init__(self, ids: dict[str, int], width: float, height: float, texels=110, bleed=False):
         self.ids, self.width, self.height, self.bleed = ids, width, height, bleed
         self.columns, self.rows = round(width * texels), round(height * texels)
         self.x = ((np.arange(self.columns) + 0.5) / texels)[None]
@@ -123,9 +115,5 @@ class Atlas:
         for name, group in groups.items():
             self.groups[name] = range(first, first + len(group))
             first += len(group)
-        self.parts = {}  # group -> names of its slots, for reading a scene
-        for name, group in groups.items():
-            longest = max(group, key=lambda c: len(c.slots))
-            self.parts[name] = [
-                part for part, _ in sorted(longest.slots.items(), key=lambda item: item[1][0])
-            ]
+        # group -> names of its slots, for reading a scene; a canvas numbers them in the order of this dict
+        self.parts = {name: list(max((c.slots for c in group), key=len)) for name, group in groups.items()}

@@ -1,7 +1,5 @@
 """What the numbers of a Pillow image mean: from any mode, depth and color profile to upright sRGB."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import struct

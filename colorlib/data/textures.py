@@ -1,29 +1,25 @@
 """Tileable banks of texture, made once. Whole numbers, so that every machine reads the same ones."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
+import torch
+from scipy import ndimage
 
+from .chance import mixed
 from .materials import TEXTURES
 
 TILE = 256  # texels along one side of a tile; one tile spans the frame
 THERMAL = len(TEXTURES)  # the infrared camera's own layer, after the lightness textures
 FAR = (
     THERMAL + 1 - TEXTURES.index("grass")
-)  # how many layers after a texture of the ground its far version lies
+)  # so many layers after a texture of the ground lies its far version
 
 
 def _noise(key: int) -> np.ndarray:
     """White noise in [0, 1), (TILE, TILE): a hash of the texel's number."""
-    # lowbias32: C. Wellons, "Prospecting for hash functions" (2018). Python's numpy wraps unsigned
-    # products.
-    x = np.arange(TILE * TILE, dtype=np.uint32) + np.uint32(key * 0x9E3779B1 & 0xFFFFFFFF)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
-    x ^= x >> np.uint32(16)
-    return x.reshape(TILE, TILE) / 2.0**32
+    texels = torch.arange(TILE**2, device="cpu").view(TILE, TILE)
+    return mixed(texels, key * 0x9E3779B1).numpy() / 2.0**32
 
 
 def _blurred(key: int, sigma_y: float, sigma_x: float) -> np.ndarray:
@@ -68,13 +64,12 @@ def _thicket(key: int, count: int, length: float) -> np.ndarray:
 def _layers() -> list[np.ndarray]:
     y, x = np.mgrid[0:TILE, 0:TILE] / TILE
     ridged = -np.abs(_blurred(21, 9, 9)) * 1.5 + 0.9
-    leaf = 0.75 * _thicket(11, 900, 9) + 0.4 * _blurred(12, 7, 7)
     return [
         np.zeros((TILE, TILE)),
         0.8 * _blurred(1, 16, 40) + 0.4 * _blurred(2, 7, 15),  # cloud
         0.6 * _blurred(3, 8, 2.2) + 0.6 * _blurred(4, 14, 22) + 0.3 * _blurred(5, 3, 3),  # grass
         np.sin(2 * np.pi * 16 * x + 0.4 * _blurred(6, 20, 6)) + 0.3 * _blurred(7, 4, 4),  # furrow
-        leaf,
+        0.75 * _thicket(11, 900, 9) + 0.4 * _blurred(12, 7, 7),  # leaf
         0.7 * ridged + 0.5 * _blurred(22, 5, 5),  # rock
         np.where((y * 21) % 1 < 0.3, -1.0, 0.45) + 0.25 * _blurred(23, 2, 12),  # plank
         _courses(21, 18, 0.3, 24),  # tile
@@ -109,8 +104,6 @@ def bank(size: int) -> np.ndarray:
 def _averaged(layers: np.ndarray, footprint: int) -> np.ndarray:
     """Each texel's mean over a square of `footprint` texels beside it, around the tile's edges."""
     for axis in (1, 2):
-        start = np.take(layers, range(footprint), axis)
-        sums = np.cumsum(np.concatenate([layers, start], axis), axis)
-        ends, begins = (np.take(sums, range(k, k + TILE), axis) for k in (footprint, 0))
-        layers = ends - begins
+        layers = ndimage.correlate1d(layers, np.ones(footprint), axis, mode="wrap", origin=-(footprint // 2))
+        layers = np.roll(layers, -1, axis)
     return (layers // footprint**2).astype(np.int32)

@@ -1,7 +1,5 @@
 """TIFF files: kinds of numbers beyond those that Pillow takes, and which of the pages are pictures."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

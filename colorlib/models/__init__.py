@@ -16,6 +16,7 @@ from colorlib.models.losses import (  # noqa: E402
     sparse_cross_entropy,
 )
 from colorlib.models.pixcolor import Refinement  # noqa: E402
+from colorlib.models.pixcolor_settings import PixColorSettings  # noqa: E402
 from colorlib.models.pixelcnn import PixelCNN  # noqa: E402
 
 globals().update({kind.__name__: kind for kind in MODELS.values()})
@@ -25,6 +26,7 @@ __all__ = [  # noqa: PLE0604
     "ConditionNetwork",
     "ImageDiscriminator",
     "PatchDiscriminator",
+    "PixColorSettings",
     "PixelCNN",
     "Refinement",
     "ResNetGenerator",

@@ -1,4 +1,4 @@
-"""What this library adds to the published PixelCNN: causal attention, and a classifier of single cells."""
+"""What this library adds to the published PixelCNN: causal self-attention, and a head for single cells."""
 
 from __future__ import annotations
 
@@ -13,46 +13,27 @@ def gated(x: Tensor) -> Tensor:
     return torch.tanh(signal) * torch.sigmoid(opening)
 
 
-class Recall(nn.Module):
-    """Attention: each pixel recalls the chroma of earlier pixels where the picture says similar things.
+class CausalSelfAttention(nn.Module):
+    """Each pixel recalls the chroma of earlier pixels where the picture says similar things.
 
     What is recalled is a weighted mean over the earlier pixels of a gate of their chroma and condition,
     through a last linear layer, which starts at zero. The weights are a softmax of scores: the product of the
     pixel's query and the earlier pixel's key, divided by the root of their length, less their distance times
-    a slope. Queries and keys are made of the condition alone. Head k of n, counted from 1, has the slope
-    2 ** (-8 k / n) for a pixel of distance. Beside the earlier pixels stands an empty one, with a score of 0
-    and nothing to recall.
+    a slope, 2 ** (-8 k / n) a pixel for head k of n, counted from 1. Beside the earlier pixels stands an
+    empty one, with a score of 0 and nothing to recall. That the condition alone makes queries and keys, and
+    the empty pixel, are this library's choice.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the horizontal stack, to which what is recalled is added.
-    condition : int
-        Channels of the condition.
-    heads : int
-        Into how many independent parts the width is divided.
-
-    Raises
-    ------
-    ValueError
-        If the heads don't divide the width.
-
-    Notes
-    -----
     Sources: Chen, Mishra, Rohaninejad, Abbeel, "PixelSNAIL: An Improved Autoregressive Generative Model",
     ICML 2018, for attention beside masked convolutions; Press, Smith, Lewis, "Train Short, Test Long", ICLR
-    2022, for the slopes. The published PixColor has none. That the condition alone makes queries and keys,
-    and the empty pixel, are this library's choice.
+    2022, for the slopes.
     """
 
-    def __init__(self, width: int, condition: int, heads: int):
+    def __init__(self, width: int, condition_channels: int, heads: int):
         super().__init__()
-        if width % heads:
-            raise ValueError(f"attention must divide the width, {width}; got {heads} heads")
         self.heads = heads
-        self.query = nn.Conv2d(condition, width, 1, bias=False)
-        self.key = nn.Conv2d(condition, width, 1, bias=False)
-        self.value = nn.Conv2d(2 + condition, 2 * width, 1)
+        self.query = nn.Conv2d(condition_channels, width, 1, bias=False)
+        self.key = nn.Conv2d(condition_channels, width, 1, bias=False)
+        self.value = nn.Conv2d(2 + condition_channels, 2 * width, 1)
         self.out = nn.Conv2d(width, width, 1, bias=False)
         nn.init.zeros_(self.out.weight)
 
@@ -82,46 +63,33 @@ class Recall(nn.Module):
         return -slopes[:, None, None] * torch.hypot(down, right)
 
 
-class Marginal(nn.Module):
+class MarginalHead(nn.Module):
     """The marginal distribution of each cell's color: p(Cr | condition) times p(Cb | Cr, condition).
 
-    It sees no other cell's color, and of the picture what the cell's condition says: a classifier of one
-    cell, with two layers of 1 x 1 convolutions for each factor. In a chain of draws only the first cell of a
-    thing has a choice, so only that cell teaches a PixelCNN which colors a thing may have and how often. Here
-    every cell teaches it. The published network has none; this one is the library's own.
-
-    Parameters
-    ----------
-    condition : int
-        Channels of the condition.
-    hidden : int
-        Channels of the hidden layer, for Cr and for Cb each.
-    levels : int
-        Into how many values each channel of chroma is divided.
+    It sees no other cell's color: a classifier of one cell, with two layers of 1 x 1 convolutions for each
+    factor. In a chain of draws only the first cell of a thing has a choice, so only that cell teaches a
+    PixelCNN which colors a thing may have and how often. Here every cell teaches it. It is the library's own.
     """
 
-    def __init__(self, condition: int, hidden: int, levels: int):
+    def __init__(self, condition_channels: int, hidden_channels: int, levels: int):
         super().__init__()
-        self.hidden, self.levels = hidden, levels
-        self.for_cr = nn.Conv2d(condition, hidden, 1)
-        self.for_cb = nn.Conv2d(condition, hidden, 1)
-        self.cr_to_cb = nn.Conv2d(levels, hidden, 1, bias=False)
-        self.to_cr = nn.Conv2d(hidden, levels, 1)
-        self.to_cb = nn.Conv2d(hidden, levels, 1)
+        self.hidden_channels, self.levels = hidden_channels, levels
+        self.for_cr = nn.Conv2d(condition_channels, hidden_channels, 1)
+        self.for_cb = nn.Conv2d(condition_channels, hidden_channels, 1)
+        self.cr_to_cb = nn.Conv2d(levels, hidden_channels, 1, bias=False)
+        self.to_cr = nn.Conv2d(hidden_channels, levels, 1)
+        self.to_cb = nn.Conv2d(hidden_channels, levels, 1)
 
     def forward(self, cr: Tensor, condition: Tensor) -> Tensor:
         """Score the levels: the cells' Cr (B, h, w) in [-1, 1] and the condition to (B, 2, levels, h, w)."""
         # Chances are wanted to the percent, and bfloat16 keeps less of a score.
         cr, condition = (x.to(self.for_cr.weight.dtype) for x in (cr, condition))
         with torch.autocast(condition.device.type, enabled=False):
-            for_cb = self.for_cb(condition) + self.cr_to_cb(self.waves(cr).movedim(-1, 1))
+            for_cb = self.for_cb(condition) + self.cr_to_cb(self.cosines(cr).movedim(-1, 1))
             return torch.stack([self.to_cr(F.relu(self.for_cr(condition))), self.to_cb(F.relu(for_cb))], 1)
 
-    def waves(self, cr: Tensor) -> Tensor:
-        """Give Cr (...) as as many cosines as there are levels, (..., levels).
-
-        A cosine transform of the levels: a linear layer can tell each from all others.
-        """
+    def cosines(self, cr: Tensor) -> Tensor:
+        """Give the cosine transform of Cr (...), (..., levels): a linear layer can tell each level by it."""
         half, wide = self.levels // 2, cr.to(torch.promote_types(cr.dtype, torch.float32))
         number = torch.arange(self.levels, dtype=wide.dtype, device=wide.device)
         return torch.cos(torch.pi / self.levels * (wide[..., None] * half + half + 0.5) * number).to(cr)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from colorlib._check import choice
-from colorlib.color import lab_to_rgb, rgb_to_ycbcr
+from colorlib.color import lab_to_rgb
 from colorlib.data import Law
 from colorlib.data.materials import KINDS
+from colorlib.models.grid import rgb_to_cr_cb
 
 
 class LawTeacher(nn.Module):
@@ -18,16 +19,6 @@ class LawTeacher(nn.Module):
 
     Each thing of a scene draws its color once. So the first cell of a thing, in raster order, had a choice;
     in those that follow nothing is left to choose, and where Cr is known, Cb is one of those that go with it.
-
-    Parameters
-    ----------
-    kind : str
-        The kind of drawn world, such as ``"landscape"``.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind.
     """
 
     def __init__(self, kind: str):
@@ -55,30 +46,14 @@ class LawTeacher(nn.Module):
         levels : Tensor
             Those drawn, (B, 2, h, w).
         batch : dict of Tensor
-            All tensors of a :class:`colorlib.data.Scene`.
+            All tensors of a :class:`colorlib.data.Scene` of this kind; others raise ValueError, or on a GPU,
+            where looking would mean waiting, the chances are not a number.
         pixels : tuple of Tensor
             Rows (h, 1) and columns (w,) of the cells' own pixels.
         quantize : callable
-            Chroma in [-1, 1] to levels.
-        count : int
-            How many levels there are.
-
-        Raises
-        ------
-        ValueError
-            For other data than scenes of this kind; on a GPU, where looking would mean waiting, the chances
-            are then not a number.
+            Chroma in [-1, 1] to levels, of which there are ``count``.
         """
-        missing = [name for name in ("object", "palette_of", "lightness") if name not in batch]
-        if missing:
-            raise ValueError(
-                f"a model that follows a law needs the world's scenes; the batch has no {', '.join(missing)}"
-            )
-        height, width = levels.shape[2:]
-        size = tuple(batch["rgb"].shape[-2:])
-        for name, wanted in (("object", (len(levels), *size)), ("lightness", (len(levels), 1, *size))):
-            if batch[name].shape != wanted:
-                raise ValueError(f"{name!r} must be {wanted}, as 'rgb'; got {tuple(batch[name].shape)}")
+        self._check(levels, batch)
         down, right = pixels
         thing = batch["object"][:, down, right].flatten(1)  # (B, cells)
         material = batch["palette_of"].gather(1, thing)
@@ -87,9 +62,7 @@ class LawTeacher(nn.Module):
         chances, ab = self.chances[material], self.ab[material]  # (B, cells, k), (B, cells, k, 2)
         lightness = batch["lightness"][:, 0, down, right].flatten(1)[..., None].expand_as(chances)
         painted = lab_to_rgb(torch.cat([lightness[:, None], ab.movedim(-1, 1)], 1))  # (B, 3, cells, k)
-        options = quantize(2 * rgb_to_ycbcr(painted)[:, [2, 1]] - 1)
-        # Each thing draws its color once. Cells after its first have no choice left, and where Cr is known,
-        # Cb is one of those that go with it.
+        options = quantize(rgb_to_cr_cb(painted))
         place = torch.arange(thing.shape[1], device=thing.device).expand_as(thing)
         first = torch.full_like(batch["palette_of"], thing.shape[1]).scatter_reduce(1, thing, place, "amin")
         first = (first.gather(1, thing) == place)[:, None, :, None]
@@ -108,13 +81,24 @@ class LawTeacher(nn.Module):
         drawn[..., 0] = 1
 
         def on_grid(*pair):
-            return tuple(x.transpose(2, 3).unflatten(3, (height, width)) for x in pair)
+            return tuple(x.transpose(2, 3).unflatten(3, levels.shape[2:]) for x in pair)
 
         return {
             "targets": on_grid(torch.where(first, options, true), torch.where(first, chances, drawn)),
             "marginal_targets": on_grid(options, chances),
-            "begins": first[:, 0, :, 0].unflatten(1, (height, width)),
+            "begins": first[:, 0, :, 0].unflatten(1, levels.shape[2:]),
         }
+
+    @staticmethod
+    def _check(levels: Tensor, batch: dict[str, Tensor]) -> None:
+        if missing := [name for name in ("object", "palette_of", "lightness") if name not in batch]:
+            raise ValueError(
+                f"a model that follows a law needs the world's scenes; the batch has no {', '.join(missing)}"
+            )
+        size = tuple(batch["rgb"].shape[-2:])
+        for name, wanted in (("object", (len(levels), *size)), ("lightness", (len(levels), 1, *size))):
+            if batch[name].shape != wanted:
+                raise ValueError(f"{name!r} must be {wanted}, as 'rgb'; got {tuple(batch[name].shape)}")
 
     def _other_scenes(self) -> ValueError:
         return ValueError(

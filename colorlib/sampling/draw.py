@@ -15,12 +15,7 @@ HOTTEST = 10_000  # there all levels are alike, and noise times it still fits ha
 class Stopped(RuntimeError):
     """The progress callback said to stop.
 
-    Attributes
-    ----------
-    levels : Tensor
-        What was drawn so far, (samples, B, 2, h, w).
-    rows : int
-        How many rows of it are finished; below them nothing was drawn.
+    ``levels``, (samples, B, 2, h, w), is what was drawn so far; below its first ``rows`` nothing was drawn.
     """
 
     def __init__(self, levels: Tensor, rows: int):
@@ -31,12 +26,16 @@ class Stopped(RuntimeError):
 def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
     """Draw a class from scores: the class whose score is highest after Gumbel noise was added to each.
 
+    Sources: Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, section 2, for the noise; Holtzman et al.,
+    "The Curious Case of Neural Text Degeneration", ICLR 2020, for ``top_p``.
+
+    >>> draw(torch.tensor([0.0, 9.0]), torch.zeros(2)).item()
+    1
+
     Parameters
     ----------
-    logits : Tensor
-        (..., classes).
-    noise : Tensor
-        Gumbel noise, (..., classes): minus the logarithm of numbers from the exponential distribution.
+    logits, noise : Tensor
+        (..., classes) each; Gumbel noise is minus the logarithm of numbers from the exponential distribution.
     temperature : float
         Above 0, at most 10,000. The logits are divided by it: below 1 likely classes grow likelier.
     top_p : float
@@ -46,16 +45,6 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0, top_p: float =
     -------
     Tensor
         int64, (...).
-
-    Raises
-    ------
-    TypeError, ValueError
-        For scores and noise of different shapes, or an argument of another type or range.
-
-    Notes
-    -----
-    Sources: Maddison, Tarlow, Minka, "A* Sampling", NeurIPS 2014, section 2, for the noise; Holtzman et al.,
-    "The Curious Case of Neural Text Degeneration", ICLR 2020, for ``top_p``.
     """
     floating(logits, "logits", "(..., classes)", empty=False)
     if floating(noise, "noise").shape != logits.shape:
@@ -102,20 +91,12 @@ class Task(NamedTuple):
 
 
 def check(
-    pixelcnn,
-    condition: Tensor,
-    samples: int,
-    generator: torch.Generator | None,
-    temperature: float,
-    top_p: float,
-    known: Tensor | None,
-    mask: Tensor | None,
-    progress: Callable | None,
+    pixelcnn, condition, samples, generator, temperature, top_p, known, mask, progress: Callable | None
 ) -> Task:
     """Check the arguments that both samplers share."""
-    if not isinstance(pixelcnn, torch.nn.Module) or not hasattr(pixelcnn, "condition"):
+    if not isinstance(pixelcnn, torch.nn.Module) or not hasattr(pixelcnn, "condition_channels"):
         raise TypeError(f"pixelcnn must be a PixelCNN; got {came(pixelcnn)}")
-    floating(condition, "condition", f"(B, {pixelcnn.condition}, h, w)", empty=False)
+    floating(condition, "condition", f"(B, {pixelcnn.condition_channels}, h, w)", empty=False)
     weight = next(pixelcnn.parameters())
     if (condition.dtype, condition.device) != (weight.dtype, weight.device):
         raise ValueError(
@@ -126,41 +107,26 @@ def check(
     finite(condition, "condition")
     if not torch.stack([parameter.isfinite().all() for parameter in pixelcnn.parameters()]).all():
         raise ValueError("the network's weights must be finite; some are NaN or infinite")
-    if generator is not None:
-        if not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator must be a torch.Generator or None; got {generator!r}")
-        if generator.device.type != condition.device.type:
-            raise ValueError(
-                f"generator must be on {condition.device}, as condition is; got {generator.device}"
-            )
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator must be a torch.Generator or None; got {generator!r}")
+    if generator is not None and generator.device.type != condition.device.type:
+        raise ValueError(f"generator must be on {condition.device}, as condition is; got {generator.device}")
     samples = whole(samples, "samples", 1)
-    temperature, top_p = _check_knobs(temperature, top_p)
+    knobs = _check_knobs(temperature, top_p)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable; got {came(progress)}")
-    count, _, height, width = condition.shape
     if (known is None) != (mask is None):
         raise ValueError("known and mask are given together or not at all")
-    device = condition.device
-    if known is None:
-        levels = torch.zeros(count, 2, height, width, dtype=torch.int64, device=device)
-        given = torch.zeros_like(levels, dtype=torch.bool)
-    else:
-        levels, given = _check_known(known, mask, (count, 2, height, width), pixelcnn.levels)
-        levels, given = levels.to(device), given.to(device)
-    return Task(
-        condition,
-        samples,
-        levels.repeat(samples, 1, 1, 1),
-        given.repeat(samples, 1, 1, 1),
-        known is not None,
-        pixelcnn.levels,
-        generator,
-        temperature,
-        top_p,
-    )
+    shape = (len(condition), 2, *condition.shape[2:])
+    levels = torch.zeros(shape, dtype=torch.int64, device=condition.device)
+    given = torch.zeros_like(levels, dtype=torch.bool)
+    if known is not None:
+        levels, given = (x.to(condition.device) for x in _check_known(known, mask, shape, pixelcnn.levels))
+    levels, given = (x.repeat(samples, 1, 1, 1) for x in (levels, given))
+    return Task(condition, samples, levels, given, known is not None, pixelcnn.levels, generator, *knobs)
 
 
-def _check_known(known, mask, shape, count):
+def _check_known(known, mask, shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
     integers(known, "known", str(shape), only=torch.int64)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(f"mask must be a tensor of bool; got {came(mask)}")

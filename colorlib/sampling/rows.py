@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .draw import Task
 
 # Gates. A sigmoid is a tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2. So the weights of the sigmoid's half are
 # halved beforehand, one tanh serves both, and a + a * b is twice the gate. For that the next layer's weights
 # are halved. Powers of two round nothing.
+
+
+def halving(width: int, **like) -> Tensor:
+    """What a gate's 2 * width sums are multiplied by: 1 for the tanh, 1/2 for the sigmoid."""
+    return torch.ones(2, width, **like).mul_(torch.tensor([[1.0], [0.5]], **like)).flatten()
 
 
 def _double_gate(x: Tensor, width: int) -> Tensor:
@@ -20,53 +26,50 @@ def _double_gate(x: Tensor, width: int) -> Tensor:
 
 
 def by_channel(width: int, device) -> Tensor:
-    """The order that a gate's 2 * width channels have in a line of `colorlib.sampling.cached._Pixel`."""
+    """The order that a gate's 2 * width channels have in a line of `colorlib.sampling.pixel.Pixel`."""
     cr_tanh, cb_tanh, cr_sigmoid, cb_sigmoid = torch.arange(2 * width, device=device).chunk(4)
     return torch.cat([cr_sigmoid, cr_tanh, cb_tanh, cb_sigmoid])
+
+
+def matrix_of(layer: torch.nn.Conv2d) -> Tensor:
+    """The matrix of a 1 x 1 convolution, (inputs, outputs)."""
+    return layer.weight[:, :, 0, 0].T.contiguous()
 
 
 class Rows:
     """The vertical stack: once a row, everything that the row's pixels need of it."""
 
     def __init__(self, pixelcnn, task: Task):
-        first, blocks = pixelcnn.first, pixelcnn.blocks
-        count, _, _, width = task.known.shape
-        self.samples, self.columns = task.samples, width
+        self.samples, self.columns = task.samples, task.known.shape[-1]
         self.condition = task.condition.permute(2, 0, 3, 1).contiguous()  # (h, B, w, C)
-        like = {"dtype": self.condition.dtype, "device": self.condition.device}
-        self.width = features = first.vertical.out_channels
-        self.first, reach = first.vertical, first.vertical.reach
-        self.past = torch.zeros(count, 2, reach, width + 2 * reach, **like)  # the last rows of chroma
-        self.depth = len(blocks)
-        self.late = None  # (N, w, hidden): what the hidden layer gets of the row's condition, if it sees it
+        count, like = len(task.known), {"dtype": self.condition.dtype, "device": self.condition.device}
+        self.first, self.blocks = pixelcnn.first.vertical, len(pixelcnn.blocks)
+        self.width, reach = self.first.out_channels, self.first.reach
+        self.past = torch.zeros(count, 2, reach, self.columns + 2 * reach, **like)  # the last rows of chroma
+        self.hidden_addends = None  # (N, w, hidden): what the hidden layer adds, where it sees the condition
         if pixelcnn.condition_to_hidden is not None:
-            self.to_hidden = pixelcnn.condition_to_hidden.weight[:, :, 0, 0].T.contiguous()
-            self.hidden_bias = pixelcnn.hidden.bias
-            self.late = torch.empty(count, width, len(self.hidden_bias), **like)
-        # The marginal's layers that need nothing of Cr, as pairs of matrix and bias.
-        self.marginal = None
-        if pixelcnn.marginal is not None:
-            marginal = pixelcnn.marginal
-            self.marginal = [
-                (layer.weight[:, :, 0, 0].T.contiguous(), layer.bias)
-                for layer in (marginal.for_cr, marginal.to_cr, marginal.for_cb)
-            ]
-        if not blocks:
-            return
+            self.to_hidden, self.hidden_bias = matrix_of(pixelcnn.condition_to_hidden), pixelcnn.hidden.bias
+            self.hidden_addends = torch.empty(count, self.columns, len(self.hidden_bias), **like)
+        # The marginal head's layers that need nothing of Cr, as pairs of matrix and bias.
+        head, self.marginal = pixelcnn.marginal, None
+        if head is not None:
+            layers = head.for_cr, head.to_cr, head.for_cb
+            self.marginal = [(matrix_of(layer), layer.bias) for layer in layers]
+        if self.blocks:
+            self._prepare_blocks(pixelcnn.blocks, count, like)
 
-        halved = torch.ones(2 * features, **like)
-        halved[features:] = 0.5
-        order = by_channel(features, self.condition.device)
-        reach = blocks[0].vertical.reach
+    def _prepare_blocks(self, blocks, count: int, like: dict) -> None:
+        features, columns, reach = self.width, self.columns, blocks[0].vertical.reach
+        halved, order = halving(features, **like), by_channel(features, like["device"])
         kernel = (reach + 1) * (2 * reach + 1) * features
         # The last rows of each layer's input, with zeros at both sides. A column's rows lie side by side, and
         # so do the columns: a pixel's patch is one piece of memory. Row r stands at place r % (reach + 1),
         # where the oldest row was, so that nothing has to move; the weights are turned instead.
         self.rows = reach + 1
-        self.inputs = torch.zeros(self.depth, count, width + 2 * reach, self.rows, features, **like)
-        self.patches = torch.empty(count * width, kernel, **like)
-        self.sums = torch.empty(count * width, 2 * features, **like)
-        self.addends = torch.empty(self.depth, count, width, 2 * features, **like)
+        self.inputs = torch.zeros(self.blocks, count, columns + 2 * reach, self.rows, features, **like)
+        self.patches = torch.empty(count * columns, kernel, **like)
+        self.sums = torch.empty(count * columns, 2 * features, **like)
+        self.addends = torch.empty(self.blocks, count, columns, 2 * features, **like)
         self.weights, self.biases, self.across = [], [], []
         terms = []
         for place, block in enumerate(blocks):
@@ -78,7 +81,7 @@ class Rows:
             self.weights.append([x.reshape(kernel, -1).contiguous() for x in turned])
             terms.append(block.condition_to_vertical.weight[:, :, 0, 0] * halved[:, None])
             self.biases.append(block.vertical.bias * halved)
-            # To the horizontal stack: its rows in the order of _Pixel, and the halving of its input undone.
+            # To the horizontal stack: its rows in the order of Pixel, and the halving of its input undone.
             matrix = block.vertical_to_horizontal.weight[:, :, 0, 0] * halved[:, None] / halved
             self.across.append(matrix[order].T.contiguous())
             terms.append((block.condition_to_horizontal.weight[:, :, 0, 0] * halved[:, None])[order])
@@ -86,42 +89,42 @@ class Rows:
         self.terms = torch.cat(terms).T.contiguous()
         self.biases = torch.cat(self.biases)
         column = self.rows * features
-        windows = self.inputs.as_strided(
-            (self.depth, count, width, (2 * reach + 1) * column), (*self.inputs.stride()[:2], column, 1)
-        )
+        shape = self.blocks, count, columns, (2 * reach + 1) * column
+        windows = self.inputs.as_strided(shape, (*self.inputs.stride()[:2], column, 1))
         self.windows = windows.unbind(0)  # the patch around each pixel, in place
 
     def begin(self, row: int) -> None:
-        """Run the stack for a row: `top`, (N, w, width), and `addends`, (depth, N, w, 2 width).
+        """Run the stack for a row: `top`, (N, w, width), and `addends`, (blocks, N, w, 2 width).
 
-        With a marginal, `of_images` has Cr's scores and Cb's hidden layer without Cr, (B, w, ...) each.
+        With a marginal head, `of_images` has Cr's scores and Cb's hidden layer without Cr, (B, w, ...) each.
         """
         self.top = self.first._conv_forward(self.past, self.first.weight, self.first.bias)
         self.top = self.top[:, :, 0].transpose(1, 2).contiguous()
         condition = self.condition[row]
-        if self.late is not None:
-            self.late.unflatten(0, (self.samples, -1)).copy_(condition @ self.to_hidden + self.hidden_bias)
+        if self.hidden_addends is not None:
+            addends = condition @ self.to_hidden + self.hidden_bias
+            self.hidden_addends.unflatten(0, (self.samples, -1)).copy_(addends)
         if self.marginal is not None:
             (for_cr, cr_bias), (to_cr, scores_bias), (for_cb, cb_bias) = self.marginal
             hidden = (condition @ for_cr).add_(cr_bias).relu_()
             self.of_images = hidden @ to_cr + scores_bias, condition @ for_cb + cb_bias
-        if not self.depth:
+        if not self.blocks:
             return
         images, columns, _ = condition.shape
         terms = torch.addmm(self.biases, condition.flatten(0, 1), self.terms)
-        terms = terms.view(1, images, columns, self.depth, 2, -1)
+        terms = terms.view(1, images, columns, self.blocks, 2, -1)
         reach, turn = self.rows - 1, row % self.rows
         inside = slice(reach, reach + columns)
         self.inputs[0, :, inside, turn] = self.top
         by_image = (self.samples, images, columns, -1)
-        for place in range(self.depth):
+        for place in range(self.blocks):
             self.patches.view(self.windows[place].shape).copy_(self.windows[place])
             torch.mm(self.patches, self.weights[place][turn], out=self.sums)
             self.sums.view(by_image).add_(terms[:, :, :, place, 0])
             addend = self.addends[place]
             torch.mm(self.sums, self.across[place], out=addend.flatten(0, 1))
             addend.view(by_image).add_(terms[:, :, :, place, 1])
-            if place + 1 < self.depth:
+            if place + 1 < self.blocks:
                 gates = _double_gate(self.sums, self.width)
                 self.inputs[place + 1, :, inside, turn] = gates.view(-1, columns, self.width)
 
@@ -133,7 +136,7 @@ class Rows:
 
 
 class Memory:
-    """Attention, see `colorlib.models.pixelcnn.Recall`: once a row, and within the row once a pixel.
+    """`colorlib.models.pixelcnn_extras.CausalSelfAttention`: once a row, and within the row once a pixel.
 
     What a row's pixels recall of the rows above needs nothing of the row itself. So it is one product for the
     whole row. It is no part of the CUDA graph, since it grows from row to row.
@@ -150,13 +153,11 @@ class Memory:
         self.size = height, width
         # A pixel's value is made of its condition, known from the start, and of its chroma. The sigmoid's
         # half is halved, for a gate by one tanh; what is recalled is then twice as large.
-        weight, features = recall.value.weight, recall.out.in_channels
-        halved = torch.ones(2 * features, dtype=weight.dtype, device=weight.device)
-        halved[features:] = 0.5
-        terms = torch.nn.functional.conv2d(task.condition, weight[:, 2:], recall.value.bias)
+        weight, self.features = recall.value.weight, recall.out.in_channels
+        halved = halving(self.features, dtype=weight.dtype, device=weight.device)
+        terms = F.conv2d(task.condition, weight[:, 2:], recall.value.bias)
         self.terms = (terms.flatten(2).permute(2, 0, 1) * halved).contiguous()  # (h * w, B, 2 width)
         self.from_chroma = weight[:, :2, 0, 0].T * halved
-        self.features = features
         # Samples lie side by side: an image's samples see the same picture, and share the weights.
         self.values = queries.new_zeros(images, recall.heads, height * width, task.samples, queries.shape[-1])
         self.out = recall.out.weight[:, :, 0, 0].T * 0.5
@@ -172,8 +173,7 @@ class Memory:
         scores += self.recall.bias(*self.size, slice(above, done))[:, :, :done]
         later = torch.ones(width, width, dtype=torch.bool, device=scores.device).triu()
         scores[..., above:].masked_fill_(later, -torch.inf)
-        scores = torch.nn.functional.pad(scores, (0, 1))
-        weights = scores.softmax(3)[..., :-1]  # without the empty pixel, whose score is 0
+        weights = F.pad(scores, (0, 1)).softmax(3)[..., :-1]  # without the empty pixel, whose score is 0
         self.within = weights[..., above:].contiguous()
         if row:
             recalled = weights[..., :above] @ self.values[:, :, :above].flatten(3)
