@@ -205,7 +205,7 @@ def load(name_or_path, device=None) -> Colorizer:
     about, tensors = _read(path)
     try:
         with torch.random.fork_rng([]):
-            size = about["image_size"] if "image_size" in about else about["side"]  # the older name
+            size = about["side" if "side" in about else "image_size"]  # the older name first
             model = _assemble(about["model"], json.loads(about["settings"]), json.loads(size), tensors)
     except Exception as error:  # a file from anywhere may make a constructor raise anything
         raise ValueError(

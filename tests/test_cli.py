@@ -66,7 +66,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     again = run("train", name, "--out", out)  # finished: nothing is trained again
     assert again.exit_code == 0 and "It was trained already. " in again.output, again.output
     other = run("train", name, "--out", out, "--init-from", weights)
-    assert other.exit_code == 1 and f"start None there, {weights} here" in other.output, other.output
+    assert other.exit_code == 1 and f"init_from None there, {weights} here" in other.output, other.output
     picture = photograph(tmp_path / "a.jpg")
     for model in (out, weights):
         colored = tmp_path / f"colored by {model.name}"
@@ -203,7 +203,10 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["train", "unet"], "no recipes for the model 'unet'"),
+        (
+            ["train", "unet"],
+            "model must be one of cic, regression, gan, masked, patch, photo, pixcolor; got 'unet'",
+        ),
         (["train", "cic", "--recipe", "slow"], "cic has no recipe of the name 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),
         (["train", "cic", "--data", ""], "must name a folder or a zip file; got an empty text"),
@@ -211,8 +214,14 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
         (["evaluate", "WEIGHTS", "--data", ""], "must name a folder or a zip file; got an empty text"),
         (["train", "cic", "--weights", "w.pt"], "--weights must end in .safetensors; got 'w.pt'"),
         (["evaluate", "WEIGHTS", "--count", "0"], "--count must be at least 1"),
-        (["evaluate", "regression-world", "--rebalance", "1"], "ResNetRegressor, has no --rebalance"),
-        (["evaluate", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
+        (
+            ["evaluate", "regression-world", "--rebalance", "1"],
+            "there is no --rebalance for this model, a ResNetRegressor; its options: none",
+        ),
+        (
+            ["evaluate", "WEIGHTS", "--top-p", "0.9"],
+            "there is no --top-p for this model, a CIC; its options: --temperature, --rebalance",
+        ),
         (["train", "cic", "--data", "world", "--data", "flowers"], "--data world stands alone"),
     ],
 )

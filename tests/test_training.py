@@ -715,7 +715,7 @@ def test_wrong_arguments_are_named(tmp_path):
         ((loss(torch.ones(())), Pictures(), RECIPE), "doesn't depend on its parameters"),
         ((beside, Pictures(), RECIPE), r"'a' beside the loss of the player 'model' must be.*got \(2,\)"),
         ((strange, Pictures(), RECIPE), r"beside the loss of the player 'model' must be a dict; got 0.5"),
-        ((odd, Pictures(), RECIPE), "settings, start and side must fit into JSON"),
+        ((odd, Pictures(), RECIPE), "settings, init_from and image_size must fit into JSON"),
         ((Net(), Data(3), RECIPE), "a dict or a dataclass of tensors; it gave int"),
         ((Net(), Data({}), RECIPE), r"'rgb' of shape \(B, 3, H, W\); got none"),
         ((Net(), Data({"rgb": torch.ones(4, 3, 8)}), RECIPE), r"got \(4, 3, 8\)"),

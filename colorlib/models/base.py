@@ -92,7 +92,7 @@ class Colorizer(nn.Module):
                 "them"
             )
         # No download: the file's tensors take the place of such weights.
-        return cls(**settings, **({"pretrained": False} if "pretrained" in known.keys() - settings else {}))
+        return cls(**{**settings, **({"pretrained": False} if "pretrained" in known else {})})
 
     def loss(self, batch: Batch) -> Tensor:
         """Give the training loss of a batch: a scalar, or a pair of it and a dict of scalars to be noted.

@@ -148,7 +148,7 @@ class PixColor(Colorizer):
         known = {field.name for field in fields(PixColorSettings)}
         if unknown := sorted(settings.keys() - known - {"pretrained"}):
             raise ValueError(f"PixColor has no settings {', '.join(unknown)}; a newer version may have them")
-        return cls(**settings)
+        return cls(**{**settings, "pretrained": False})  # no download: the file's tensors take its place
 
     # Training.
 
