@@ -45,6 +45,14 @@ class Folder:
     Threads may share it, and it may be sent to other processes or used in those that are forked: under
     torch's ``DataLoader``, with any number of workers, ``folder[index]`` gives what it gives here.
 
+    It has `names`, the pictures' paths within their folder or zip file, ``/`` between the parts; `others`,
+    the files passed over because they are no pictures by their endings; `results`, the folders passed over
+    that have pictures in them; and `unfit`, the numbers of the pictures asked for so far for which others
+    stand in. Its `identity` is a hash of the pictures' names and sizes, and in a zip file of their CRCs: the
+    same on another machine, and another one where a picture was added, taken away or changed (but for one
+    changed in a folder without changing its size). An argument out of its range raises TypeError or
+    ValueError.
+
     Parameters
     ----------
     path : str or Path, or a sequence of them
@@ -58,14 +66,6 @@ class Folder:
         black and white and those nearly so.
     without : sequence of str or Path
         Folders inside that are passed over.
-
-    It has `names`, the pictures' paths within their folder or zip file, ``/`` between the parts; `others`,
-    the files passed over because they are no pictures by their endings; `results`, the folders passed over
-    that have pictures in them; and `unfit`, the numbers of the pictures asked for so far for which others
-    stand in. Its `identity` is a hash of the pictures' names and sizes, and in a zip file of their CRCs: the
-    same on another machine, and another one where a picture was added, taken away or changed (but for one
-    changed in a folder without changing its size). An argument out of its range raises TypeError or
-    ValueError.
     """
 
     def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
