@@ -328,7 +328,7 @@ def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: s
     for name, path in masks.items():
         if path.is_dir():
             path = _beside(path, job.source)
-        knobs[name] = read(path, gray=True)[None].to(device)
+        knobs[name] = read(path, gray=True)[None].clamp(0, 1).to(device)  # rounding may carry it past
     at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
     try:
         keep = margin(gray) if paper else None

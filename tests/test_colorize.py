@@ -306,8 +306,11 @@ def test_a_model_says_whether_its_samples_differ(name):
         (["", "--model", "WEIGHTS"], "PICTURES must be a name or a path; got an empty text"),
         (["PICTURE", "", "--model", "WEIGHTS"], "PICTURES must be a name or a path; got an empty text"),
         (["empty", "--model", "WEIGHTS"], "there are no pictures in empty"),
-        (["PICTURE", "--model", "regression-world", "--temperature", "1"], "has no --temperature"),
-        (["PICTURE", "--model", "WEIGHTS", "--top-p", "0.9"], "a CIC, has no --top-p"),
+        (
+            ["PICTURE", "--model", "regression-world", "--temperature", "1"],
+            "there is no --temperature",
+        ),
+        (["PICTURE", "--model", "WEIGHTS", "--top-p", "0.9"], "there is no --top-p for this model, a CIC"),
     ],
 )
 def test_mistakes_are_named(arguments, message, weights, tmp_path, monkeypatch):
@@ -320,7 +323,7 @@ def test_mistakes_are_named(arguments, message, weights, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "empty"]
 
 
-@pytest.mark.parametrize("option", [("--seed", -1), ("--seed", 2**63), ("--rebalance", 1e9)])
+@pytest.mark.parametrize("option", [("--seed", -1), ("--seed", 2**63)])
 def test_values_out_of_range_are_refused(option, weights, tmp_path):
     picture = photograph(tmp_path / "a.png")
     result = run(picture, "--model", weights, "--out", tmp_path / "o", *option)
@@ -392,3 +395,46 @@ def test_rows_drawn_are_shown_on_a_terminal_and_nowhere_else(drawing, tmp_path, 
             app(arguments)
         assert done.value.code == 0 and (tmp_path / "out" / "a.jpg").exists()
         assert ("a.jpg" in stream.getvalue() and "/3 " in stream.getvalue()) == shown
+
+
+def test_a_model_s_own_options_are_read_by_their_kinds(tmp_path):
+    masked = zoo.save(zoo.build("masked", World(16), {"width": 4, "layers": 2}), tmp_path / "m.safetensors")
+    for name in ("a", "b"):
+        photograph(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "masks").mkdir()
+    left = np.zeros((30, 40), np.uint8)
+    left[:, :20] = 255
+    for name, mask in (("a", left), ("b", 255 - left)):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.gif")
+    command = [tmp_path / "in", "--model", masked, "--format", "png"]
+    made = {}
+    for what, option in {"all": [], "each": [f"--mask={tmp_path / 'masks'}"]}.items():
+        result = run(*command, "--out", tmp_path / what, *option)
+        assert result.exit_code == 0, result.output
+        made[what] = [np.asarray(Image.open(tmp_path / what / f"{name}.png"), float) for name in "ab"]
+    model = zoo.load(masked)
+    for number, mask in enumerate((left, 255 - left)):
+        gray = read(tmp_path / "in" / f"{'ab'[number]}.png", gray=True)
+        right = model.colorize(gray[None], mask=torch.from_numpy(mask / 255)[None, None].float())[0, 0]
+        assert np.abs(made["each"][number] - right.movedim(0, -1).numpy() * 255).max() <= 1
+    assert not np.array_equal(made["all"][0], made["each"][0])
+    picture = tmp_path / "in" / "a.png"
+    for option, message in (
+        (["--mask", tmp_path / "nowhere.png"], "nowhere.png"),
+        (["--mask"], "--mask needs a value: A picture of the same size"),
+        (["--mask", tmp_path / "in"], None),
+        (["--dropout"], "there is no --dropout for this model, a MaskedGAN; its options: --mask"),
+        (["--mask=1", "--mask=2"], "--mask is given twice"),
+        (["-x"], "no such option: -x"),
+    ):
+        result = run(picture, "--model", masked, "--out", tmp_path / "o", *option)
+        assert message is None or (result.exit_code == 1 and message in result.output), result.output
+    gan = zoo.save(
+        zoo.build("gan", World(16), {"width": 4, "depth": 3, "layers": 1}), tmp_path / "g.safetensors"
+    )
+    result = run("--dropout", picture, "--model", gan, "--out", tmp_path / "g")
+    assert result.exit_code == 0 and (tmp_path / "g" / "a.png").exists(), result.output
+    result = run(picture, "--model", gan, "--dropout=yes", "--out", tmp_path / "g")
+    assert result.exit_code == 1 and "--dropout takes no value; got 'yes'" in result.output
+    result = run(picture, "--model", "cic-world", "--temperature", "hot", "--out", tmp_path / "g")
+    assert result.exit_code == 1 and "--temperature must be a number; got 'hot'" in result.output

@@ -1,13 +1,17 @@
 """What all colorizers have in common: large pictures, and the size at which a model sees them."""
 
 import copy
+from typing import Annotated
 
 import pytest
 import torch
 
+from colorlib import zoo
 from colorlib.color import rgb_to_gray, rgb_to_lab
-from colorlib.models import CIC, ColorGAN, Colorizer, MaskedGAN, ResNetRegressor, base
+from colorlib.data import World
+from colorlib.models import CIC, MODELS, ColorGAN, Colorizer, MaskedGAN, PatchMLP, ResNetRegressor, base
 from colorlib.models.blocks import Norm
+from colorlib.training import Recipe, fit, history
 
 
 class Ramp(Colorizer):
@@ -68,7 +72,7 @@ def test_the_knob_image_size_is_stronger_than_the_models_own():
         (True, TypeError),
         ("8", TypeError),
     ]:
-        with pytest.raises(error, match="side must be"):
+        with pytest.raises(error, match="image_size must be"):
             model.colorize(gray, image_size=bad)
 
 
@@ -142,3 +146,53 @@ def test_a_norm_of_one_value_takes_the_statistics_gathered_so_far():
     # Two values are a batch: the library's norm is torch's.
     pair = torch.cat([x, 1 - x])
     torch.testing.assert_close(Norm(3)(pair), torch.nn.BatchNorm2d(3)(pair))
+
+
+def test_a_class_with_a_command_is_found_by_the_library(tmp_path):
+    assert {"cic", "patch", "pixcolor", "photo"} <= set(MODELS)
+    try:
+
+        class Constant(Colorizer):
+            """One color for all."""
+
+            command, recipes = "constant", {"quick": Recipe(steps=2, batch=2, learning_rate=0.1)}
+
+            def __init__(self, start: float = 0.0):
+                super().__init__()
+                self.settings = {"start": start}
+                self.ab = torch.nn.Parameter(torch.full((2,), start))
+
+            def loss(self, batch):
+                error = (rgb_to_lab(batch["rgb"])[:, 1:].mean((0, 2, 3)) - self.ab).square().sum()
+                return error, {"step": batch["step"]}
+
+            def chroma(
+                self, lightness, samples, generator, *, turn: Annotated[bool, "Turn the hue."] = False
+            ):
+                ab = -self.ab if turn else self.ab
+                return ab[:, None, None].expand(samples, len(lightness), -1, *lightness.shape[-2:])
+
+        world = World(16)
+        model = zoo.build("constant", world, {"start": 5.0})
+        assert model.image_size == 16 and [(knob.name, knob.kind) for knob in model.options()] == [
+            ("turn", bool)
+        ]
+        fit(model, world, zoo.recipe("constant"), tmp_path / "run")
+        assert history(tmp_path / "run")[-1]["scalars"] == {"step": 0.5}  # the mean of steps 0 and 1
+        loaded = zoo.load(zoo.save(model, tmp_path / "c.safetensors"))
+        assert type(loaded) is Constant and loaded.image_size == 16 and loaded.ab.abs().min() > 0
+        with pytest.raises(ValueError, match="command must be no other model's; Constant has 'constant'"):
+
+            class Other(Colorizer):
+                command = "constant"
+
+    finally:
+        MODELS.pop("constant")
+    with pytest.raises(ValueError, match="name must be one of .*got 'constant'"):
+        zoo.build("constant", World(16))
+
+
+def test_old_names_in_weights_files_are_read(tmp_path):
+    model = zoo.build("patch", World(16), {"patch": 5, "hidden_size": 8, "neurons": 4})
+    assert PatchMLP.rebuild({"patch": 5, "hidden": 8}, model.state_dict()).settings == model.settings
+    assert zoo.load("cic-world").image_size == 64  # written as "side"

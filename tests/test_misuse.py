@@ -27,10 +27,10 @@ HOME = str(Path(colorlib.__file__).parent)
 EXEMPT = {
     "data.Palette", "data.Scene", "masks", "models.Colorizer", "models.Colorizer.loss",
     "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize",
-    "models.Colorizer.rebuild", "sampling.Stopped",
+    "models.Colorizer.options", "sampling.Stopped",
     "models.ColorGAN.loss", "models.MaskedGAN.loss", "models.ColorGAN.players", "models.MaskedGAN.players",
     "models.ResNetRegressor.small", "show.HTMLFigure", "training.Interrupted", "training.TrainingError",
-    "training.Player", "zoo.shipped",
+    "training.Batch", "training.Player", "zoo.shipped",
 }  # fmt: skip
 # Held to the same by other tests.
 ELSEWHERE = ("models.ConditionNetwork", "models.PixColor", "models.PixelCNN", "models.Refinement")
@@ -55,7 +55,10 @@ def public():
 
 def test_every_public_function_is_here():
     missing = set(public()) - set(CALLS) - EXEMPT
-    assert {name for name in missing if not name.startswith(ELSEWHERE)} == set()
+    # The hooks of a model are called by the library alone, with what it has checked.
+    hooks = ("for_data", "adapt", "rebuild", "players")
+    missing = {name for name in missing if not name.startswith(ELSEWHERE) and not name.endswith(hooks)}
+    assert missing == set()
 
 
 # Wrong arguments: (what it is, the value, whether it must be refused or taken; either is fine for the rest).

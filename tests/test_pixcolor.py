@@ -545,7 +545,7 @@ def test_each_player_moves_its_own_part_alone(tmp_path):
     model = tiny(materials=23, refinement_channels=16)
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     players = model.players()
-    held = [id(p) for parameters, _ in players.values() for p in parameters]
+    held = [id(p) for parameters, *_ in players.values() for p in parameters]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
     players["refinement"][1]({"rgb": noise(2, 3, 16, 16)}).backward()
     assert all(p.grad is None for p in players["pixelcnn"][0])
