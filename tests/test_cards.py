@@ -14,15 +14,6 @@ from colorlib.sampling import sample
 FEW = 6  # scenes whose shares of colors the cards of pixcolor name
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def card(name):
     return (zoo.WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
 

@@ -27,15 +27,6 @@ KINDS = ("lsgan", "vanilla", "hinge")
 TINY = {"width": 4, "depth": 3, "blocks": 1, "layers": 1}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 

@@ -17,15 +17,6 @@ TINY = {"width": 4, "layers": 2}
 RECIPE = Recipe(steps=7, batch=4, learning_rate=1e-3, checkpoint_every=3, log_every=2, flip=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 

@@ -13,15 +13,6 @@ HEIGHT, WIDTH = 7, 9
 PLACES = HEIGHT * WIDTH
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(blocks, kernel=3, first_kernel=3, seed=0, attention=0, late=False, marginal=0):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)

@@ -26,12 +26,9 @@ from colorlib.training.checkpoints import Checkpoint
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run's folder, and its weights."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs") / "whole"
     model = fit(Net(), Pictures(), RECIPE, folder)
-    yield folder, weights(model)
-    torch.set_num_threads(before)
+    return folder, weights(model)
 
 
 @pytest.fixture

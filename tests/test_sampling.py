@@ -11,15 +11,6 @@ from colorlib.models import PixelCNN
 from colorlib.sampling import Stopped, cached_logits, draw, naive_sample, rows, sample
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def chance(seed=0):
     return torch.Generator().manual_seed(seed)
 

@@ -41,15 +41,6 @@ from colorlib.training.batches import FIRST_ENDLESS, Batches, augment
 RECIPE = Recipe(steps=12, batch=4, learning_rate=1e-2, checkpoint_every=4, log_every=3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, much slower where others use the cores too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Pictures:
     """Pictures by number, each a function of its number."""
 
@@ -176,7 +167,6 @@ KILLED = """
     import os, sys, time
     sys.path.insert(0, sys.argv[1])
     import test_training as t
-    t.torch.set_num_threads(1)
     # Wide gaps between writing, flushing and renaming, so that kills fall into them too.
     write, replace = os.fsync, os.replace
     os.fsync = lambda handle: (time.sleep(0.002), write(handle), time.sleep(0.002))
@@ -508,7 +498,6 @@ SPREAD = """
     import torch
     import test_training as t
     from accelerate import PartialState
-    torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     with t.pytest.raises(ValueError, match="is a file"):  # in both, where only the first one looks
