@@ -9,6 +9,8 @@ import pytest
 # workers. It has to be said before torch is imported, and holds for what the tests start, kernels too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+collect_ignore_glob = ["*/conftest.py"]  # there are no doctests in these, and two modules of one name
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
