@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Script
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_training import RECIPE, AtCall, Net, Pictures, change, same, weights
@@ -324,9 +324,9 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone_or_killed(whole, run):
-    other = subprocess.Popen([sys.executable, "-c", HOLDER, run], stdout=subprocess.PIPE, text=True)
+    other = Script(HOLDER, run)
     try:
-        assert other.stdout.readline() == "held\n"
+        assert other.said.readline() == "held\n"
         before = content(run)
         assert same(weights(fit(Net(), Pictures(), RECIPE, run)), whole[1])  # a finished one may be read
         assert content(run) == before
@@ -337,7 +337,7 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone_or_killed(w
         assert content(run) == before
         assert checkpoints.newest(run).step == 8  # a reader may look
     finally:
-        other.send_signal(signal.SIGKILL)
+        other.kill()
         other.wait()
     fit(Net(), Pictures(), RECIPE, run)
 
@@ -396,8 +396,8 @@ with locked(Path(sys.argv[1])):
     print(child, flush=True)
     time.sleep(600)
 """
-    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
+    parent = Script(code, tmp_path)
+    child = int(parent.said.readline())
     try:
         with pytest.raises(TrainingError, match="in use"), lock.locked(tmp_path):
             pass
@@ -409,8 +409,8 @@ with locked(Path(sys.argv[1])):
             if grandchild == 0:
                 os._exit(0)
             os.waitpid(grandchild, 0)
-            busy = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
-            assert f"process {os.getpid()} on" in busy.stderr
+            busy = Script(code, tmp_path)
+            assert f"process {os.getpid()} on" in busy.said.read() and busy.wait() == 1
     finally:
         parent.kill()
         os.kill(child, signal.SIGKILL)

@@ -2,13 +2,12 @@
 
 import functools
 import math
-import subprocess
-import sys
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
+from processes import run
 from scipy import stats
 
 from colorlib.color import ab_bins, lab_to_rgb, rgb_to_lab, soft_encode
@@ -86,9 +85,7 @@ digest = digest.hexdigest()
 def test_another_process_draws_the_same_bits():
     here = {}
     exec(DIGEST, here)
-    command = [sys.executable, "-c", DIGEST + "print(digest)"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == here["digest"]
+    assert run(DIGEST + "print(digest)").strip() == here["digest"]
 
 
 def test_no_seed_is_another_seed_in_another_order():
