@@ -29,7 +29,8 @@ class Script:
         self.pid, self.kill = self.process.pid, self.process.kill
 
     def wait(self, timeout=120):
-        """How it ended: 0, or the negative number of a signal, or another."""
+        """How it ended: 0, or the negative number of a signal, or another. No more is read then."""
+        self.said.close()
         self.process.join(timeout)
         assert self.process.exitcode is not None, "it hangs"
         return self.process.exitcode

@@ -22,6 +22,8 @@ from filelock import FileLock
 
 from colorlib import show
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGE_LIMIT = 3_000_000  # bytes

@@ -11,6 +11,8 @@ from colorlib.color import lab_to_rgb, rgb_to_lab
 from colorlib.data import World, masks
 from colorlib.sampling import sample
 
+pytestmark = pytest.mark.slow
+
 FEW = 6  # scenes whose shares of colors the cards of pixcolor name
 
 

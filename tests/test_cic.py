@@ -315,6 +315,7 @@ def two_colors():
     return rgb, lightness, colors
 
 
+@pytest.mark.slow
 def test_it_learns_both_of_two_equally_likely_colors():
     torch.manual_seed(0)
     rgb, lightness, colors = two_colors()
@@ -336,6 +337,7 @@ def test_it_learns_both_of_two_equally_likely_colors():
     assert all(any(torch.equal(cell, color) for color in colors) for cell in cells)
 
 
+@pytest.mark.slow
 def test_it_overfits_one_batch():
     torch.manual_seed(0)
     colors = torch.tensor([[40.0, 30.0], [-30.0, 30.0], [10.0, -40.0], [0.0, 0.0]])

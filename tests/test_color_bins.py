@@ -54,6 +54,7 @@ def test_the_bins_do_not_hang_on_the_lattice(n):
     assert np.array_equal(module._derive_bins(n), BINS.numpy())
 
 
+@pytest.mark.slow
 def test_no_bin_is_a_matter_of_rounding():
     """No grid point lies so near the hull's edge that another machine might decide otherwise."""
     grown = color.rgb_to_lab(torch.cartesian_prod(*[torch.linspace(0, 1, 17).double()] * 3).T[..., None])
@@ -83,6 +84,7 @@ def test_the_bins_come_as_asked(dtype):
 # Soft encoding ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("reach", [60, 130])
 def test_the_five_nearest_bins_are_exact(reach, dtype):

@@ -58,6 +58,7 @@ def test_it_finds_the_pictures_of_a_folder_and_of_a_zip_file_alike(pictures, tmp
     assert torch.equal(pickle.loads(pickle.dumps(packed)).batch(range(8))["rgb"], rgb)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start, workers", [("fork", (1, 2, 3, 0)), ("spawn", (1,)), ("forkserver", (1,))])
 def test_data_loaders_workers_give_what_the_parent_gives(tmp_path, start, workers):
     if start not in torch.multiprocessing.get_all_start_methods():
@@ -454,6 +455,7 @@ def test_entries_that_are_encrypted_packed_strangely_damaged_or_huge_are_left_ou
     assert torch.equal(rgb, Folder(pictures, size=12).batch([0] * len(folder))["rgb"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, size, most",  # in MiB; bzip2 gives 45 at once
     [(zipfile.ZIP_STORED, 32, 16), (zipfile.ZIP_DEFLATED, 32, 16), (zipfile.ZIP_LZMA, 32, 16)]

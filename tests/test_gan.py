@@ -423,6 +423,7 @@ class Flags:
         return {"rgb": lab_to_rgb(torch.cat([lightness, ab.expand(-1, -1, 16, 16)], 1))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_generator_learns_colors_from_the_discriminator_alone(tmp_path, kind):
     torch.manual_seed(0)

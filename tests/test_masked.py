@@ -180,6 +180,7 @@ def test_masks_come_from_the_pictures_seeds():
         model.generator_loss({**batch, "seed": torch.tensor([1, 2])})
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     world = World(16)
     kinds = {"masks": ["ten", "rectangles", "segments"]}
@@ -310,6 +311,7 @@ def test_bad_gray_is_named_before_the_mask():
         tiny().colorize(noise(1, 1, 8, 8), masks=torch.ones(1, 1, 8, 8))
 
 
+@pytest.mark.slow
 def test_it_learns_to_leave_the_rest_gray(tmp_path):
     world = World(16)
     torch.manual_seed(0)

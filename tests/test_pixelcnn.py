@@ -77,6 +77,7 @@ def scores(model, condition):
     return lambda chroma: model(chroma, condition).flatten(1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel, first_kernel, depths", [(3, 3, 4), (5, 3, 3), (3, 7, 3), (1, 5, 2)])
 def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel, depths):
     model, (chroma, condition) = build(depths - 1, kernel, first_kernel), inputs()
@@ -88,6 +89,7 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
         assert torch.equal(by_group(jacobian(vertical, chroma)), past(reach, own_row=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "depth, attention, late, marginal",
     [
@@ -154,6 +156,7 @@ def broken_masks():
     return [*((name, open_up) for name in names), ("first.horizontal", shut)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, change", broken_masks(), ids=lambda value: getattr(value, "__name__", value))
 def test_one_broken_mask_is_noticed(name, change):
     model, (chroma, condition) = build(2), inputs()
@@ -360,6 +363,7 @@ def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
     torch.testing.assert_close(waves.T @ waves, torch.diag(squares), atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
     model, (chroma, condition) = build(1, attention=2), inputs()
     whole = past(max(HEIGHT, WIDTH))

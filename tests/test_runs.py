@@ -234,6 +234,7 @@ class Disk:
         return Half(self.wrap(self.opened)(file, mode, *arguments, **options), self)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["killed", "full"]
 )
@@ -283,6 +284,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)  # which sees all of Python's own
 
 
+@pytest.mark.slow
 def test_a_passing_error_at_any_act_costs_a_run_nothing(whole, tmp_path):
     shutil.copytree(whole[0], tmp_path / "stopped")
     checkpoints.listed(tmp_path / "stopped")[0].unlink()

@@ -109,6 +109,7 @@ class AtCall:
             self.do()
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_a_finished_one_gives_its_weights_at_once(tmp_path):
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -176,6 +177,7 @@ KILLED_RECIPE = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
     killed, chance = tmp_path / "killed", random.Random()
 
@@ -502,6 +504,7 @@ SPREAD = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_losses_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
