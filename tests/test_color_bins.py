@@ -91,6 +91,7 @@ def test_the_five_nearest_bins_are_exact(reach, dtype):
     assert_exact(((random(60_000, 2) * 2 - 1) * reach).to(dtype), 5)
 
 
+@pytest.mark.slow
 def test_the_five_nearest_bins_are_exact_in_the_gamut_and_at_its_boundary():
     rgb = random(60_000, 3, seed=1)
     rgb[::2, 0] = random(30_000, seed=2).round()  # on a face of the cube
@@ -99,6 +100,7 @@ def test_the_five_nearest_bins_are_exact_in_the_gamut_and_at_its_boundary():
     assert_exact(lab[1:, :, 0].T.float(), 5)
 
 
+@pytest.mark.slow
 def test_the_five_nearest_bins_are_exact_on_every_line_of_symmetry():
     """Ties: multiples of 1.25 hit bin centers, edges and diagonals between them."""
     ticks = torch.arange(-130, 130.1, 1.25)

@@ -86,6 +86,7 @@ def test_data_loaders_workers_give_what_the_parent_gives(tmp_path, start, worker
     run(script, pictures, zipped(pictures, tmp_path / "pictures.zip"), start, *workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_in_the_midst_of_another_threads_reading(pictures, tmp_path):
     script = """

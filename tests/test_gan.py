@@ -330,6 +330,7 @@ class Stopped(ColorGAN):
         return super().generator_loss(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, change",
     [

@@ -165,6 +165,7 @@ def test_one_broken_mask_is_noticed(name, change):
     assert not torch.equal(by_group(jacobian(scores(model, condition), chroma)), past(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sees_row", [True, False])
 def test_a_vertical_kernel_in_the_wrong_place_is_noticed(sees_row):
     model, (chroma, condition) = build(2), inputs()

@@ -325,6 +325,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone_or_killed(whole, run):
     other = Script(HOLDER, run)
     try:
@@ -385,6 +386,7 @@ def test_locks_of_windows_serve_as_well(tmp_path, monkeypatch):
     assert not windows.held
 
 
+@pytest.mark.slow
 def test_a_child_of_fork_neither_holds_nor_frees_its_parent_s_lock(tmp_path):
     """Workers of a DataLoader are such children, and may outlive a run that is killed."""
     code = """

@@ -47,6 +47,7 @@ SHAPES = [  # size of the map, images, samples, settings of the network
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("size, batch, samples, settings", SHAPES)
 def test_the_quick_sampler_draws_what_the_naive_one_draws(size, batch, samples, settings, dtype):

@@ -143,6 +143,7 @@ def test_shipped_files_of_the_first_format_have_their_checksums_beside_them(monk
         zoo.load("gan-world")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_that_are_not_finite_are_refused(wrong, small, tmp_path):
     tensors = load_file(small)
