@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := book,test
+# A process of one thread on each core, at most four. A file's tests stay together, and the longest files come first.
+WORKERS := -n auto --maxprocesses 4
+BY_FILE := $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book test lowest lab bench weights links lint clean
+.PHONY: help book test check lowest lab bench weights links lint clean
 
 help:
 	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
 	@echo "make test    set up .venv, run all tests: the library's, the chapters', the built book's"
+	@echo "make check   within a minute: style, the import contract, doctests, the fast tests of the library"
 	@echo "make lowest  test the library with the oldest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
@@ -30,8 +34,15 @@ help:
 book: .venv/.installed
 	$(BIN)/python book/build.py
 
+# The book is built from the outputs that the tests of the chapters leave, so that its own tests come after them.
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	@status=0; set -x; \
+	$(BIN)/python -m pytest $(BY_FILE) --ignore tests/test_book.py || status=1; \
+	$(BIN)/python -m pytest $(WORKERS) --dist load tests/test_book.py || status=1; \
+	exit $$status
+
+check: .venv/.installed lint
+	$(BIN)/python -m pytest $(BY_FILE) -m "not slow" tests colorlib
 
 lowest:
 	$(PYTHON) -m venv .venv-lowest

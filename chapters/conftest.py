@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbval.plugin import IPyNbCell
@@ -33,8 +34,10 @@ def keep(notebook, path: Path, cells: list, seconds: float) -> None:
     spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
-    build.forget_outdated()
     for count, item in enumerate(cells, 1):
         item.cell.outputs, item.cell.execution_count = item.test_outputs, count
     bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
-    get_cache(build.BUILD / ".jupyter_cache").cache_notebook_bundle(bundle, overwrite=True)
+    build.BUILD.mkdir(exist_ok=True)
+    with FileLock(build.BUILD / ".lock"):  # other workers have their chapters
+        build.forget_outdated()
+        get_cache(build.BUILD / ".jupyter_cache").cache_notebook_bundle(bundle, overwrite=True)

@@ -7,5 +7,5 @@ collect_ignore = [] if torch.cuda.is_available() else ["test_gpu.py"]
 
 
 def pytest_collection_modifyitems(items):
-    """Test the book last: it is built from the outputs that the tests of the chapters leave."""
-    items.sort(key=lambda item: item.path.name == "test_book.py")
+    """Begin with the chapters, which take longest, and end with the book: it is built from their outputs."""
+    items.sort(key=lambda item: (item.path.name == "test_book.py", item.path.suffix != ".ipynb"))

@@ -56,6 +56,7 @@ def test_the_stand_in_refuses_what_the_device_refuses(apple):
         assert torch.zeros(3, dtype=torch.float64).to(APPLE, torch.float32).dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in CALLS if not name.startswith(PLAIN)])
 def test_everything_runs_without_double_precision(name, apple):

@@ -11,17 +11,10 @@ from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
 from colorlib.data import World, masks, photos
 from colorlib.sampling import sample
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")
 FEW = 6  # scenes whose shares of colors the cards of pixcolor name
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def card(name):

@@ -33,15 +33,6 @@ PAPER = [
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -324,6 +315,7 @@ def two_colors():
     return rgb, lightness, colors
 
 
+@pytest.mark.slow
 def test_it_learns_both_of_two_equally_likely_colors():
     torch.manual_seed(0)
     rgb, lightness, colors = two_colors()
@@ -345,6 +337,7 @@ def test_it_learns_both_of_two_equally_likely_colors():
     assert all(any(torch.equal(cell, color) for color in colors) for cell in cells)
 
 
+@pytest.mark.slow
 def test_it_overfits_one_batch():
     torch.manual_seed(0)
     colors = torch.tensor([[40.0, 30.0], [-30.0, 30.0], [10.0, -40.0], [0.0, 0.0]])

@@ -56,6 +56,7 @@ def test_help_names_every_command_and_works_as_a_module():
     assert all(name in listed for name in (*zoo.MODELS, *zoo.shipped()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_train_then_color_and_measure(name, short, tmp_path):
     out, weights = tmp_path / "run", tmp_path / "weights" / "w.safetensors"
@@ -77,6 +78,7 @@ def test_train_then_color_and_measure(name, short, tmp_path):
     assert result.exit_code == 0 and "left gray" in result.output, result.output
 
 
+@pytest.mark.slow
 def test_a_curve_that_cannot_be_drawn_costs_nothing_else(short, tmp_path):
     out, weights = tmp_path / "run", tmp_path / "w.safetensors"
     assert run("train", "patch", "--out", out).exit_code == 0
@@ -93,6 +95,7 @@ def test_a_curve_that_cannot_be_drawn_costs_nothing_else(short, tmp_path):
         weights.unlink()
 
 
+@pytest.mark.slow
 def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
     def refused(*arguments, **settings):
         raise urllib.error.URLError("no route to host")
@@ -123,6 +126,7 @@ def test_a_folder_is_data(short, tmp_path):
     assert result.exit_code == 1 and "holds another run" in result.output
 
 
+@pytest.mark.slow
 def test_other_pictures_under_the_same_names_are_another_run(short, tmp_path, monkeypatch):
     for number in range(3):
         photograph(tmp_path / "photos" / f"{number}.png", (40, 30 + number))
@@ -138,6 +142,7 @@ def test_other_pictures_under_the_same_names_are_another_run(short, tmp_path, mo
     assert result.exit_code == 1 and "again holds another run" in result.output, result.output
 
 
+@pytest.mark.slow
 def test_what_training_and_coloring_make_is_no_data(short, weights, tmp_path, monkeypatch):
     photos = tmp_path / "photos"
     for number in range(3):

@@ -54,6 +54,7 @@ def test_the_bins_do_not_hang_on_the_lattice(n):
     assert np.array_equal(module._derive_bins(n), BINS.numpy())
 
 
+@pytest.mark.slow
 def test_no_bin_is_a_matter_of_rounding():
     """No grid point lies so near the hull's edge that another machine might decide otherwise."""
     grown = color.rgb_to_lab(torch.cartesian_prod(*[torch.linspace(0, 1, 17).double()] * 3).T[..., None])
@@ -83,12 +84,14 @@ def test_the_bins_come_as_asked(dtype):
 # Soft encoding ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("reach", [60, 130])
 def test_the_five_nearest_bins_are_exact(reach, dtype):
     assert_exact(((random(60_000, 2) * 2 - 1) * reach).to(dtype), 5)
 
 
+@pytest.mark.slow
 def test_the_five_nearest_bins_are_exact_in_the_gamut_and_at_its_boundary():
     rgb = random(60_000, 3, seed=1)
     rgb[::2, 0] = random(30_000, seed=2).round()  # on a face of the cube
@@ -97,6 +100,7 @@ def test_the_five_nearest_bins_are_exact_in_the_gamut_and_at_its_boundary():
     assert_exact(lab[1:, :, 0].T.float(), 5)
 
 
+@pytest.mark.slow
 def test_the_five_nearest_bins_are_exact_on_every_line_of_symmetry():
     """Ties: multiples of 1.25 hit bin centers, edges and diagonals between them."""
     ticks = torch.arange(-130, 130.1, 1.25)

@@ -431,6 +431,7 @@ def test_what_is_a_little_outside_is_taken(name):
     function(torch.linspace(-1, 1.055 * 125 ** (1 / 2.4), 48).view(channels, 4, 4))
 
 
+@pytest.mark.slow
 @every_function
 def test_the_checks_stand_in_the_way_of_no_transform(name):
     function, channels = FUNCTIONS[name]

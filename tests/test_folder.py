@@ -2,9 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
-import textwrap
 import threading
 import tracemalloc
 import warnings
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import run
 
 from colorlib.data import Folder
 from colorlib.data.archive import Archive
@@ -60,13 +58,7 @@ def test_it_finds_the_pictures_of_a_folder_and_of_a_zip_file_alike(pictures, tmp
     assert torch.equal(pickle.loads(pickle.dumps(packed)).batch(range(8))["rgb"], rgb)
 
 
-def run_script(script, *arguments):
-    """Run it in a process of its own, which fails where it would hang."""
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("start, workers", [("fork", (1, 2, 3, 0)), ("spawn", (1,)), ("forkserver", (1,))])
 def test_data_loaders_workers_give_what_the_parent_gives(tmp_path, start, workers):
     if start not in torch.multiprocessing.get_all_start_methods():
@@ -91,9 +83,10 @@ def test_data_loaders_workers_give_what_the_parent_gives(tmp_path, start, worker
         got = torch.cat([batch["rgb"] for batch in loader])
         assert torch.equal(got, wanted.repeat(6, 1, 1, 1)), count
     """
-    run_script(script, pictures, zipped(pictures, tmp_path / "pictures.zip"), start, *workers)
+    run(script, pictures, zipped(pictures, tmp_path / "pictures.zip"), start, *workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_in_the_midst_of_another_threads_reading(pictures, tmp_path):
     script = """
@@ -124,7 +117,7 @@ def test_a_fork_in_the_midst_of_another_threads_reading(pictures, tmp_path):
     thread.join()
     assert torch.equal(folder.batch(range(8))["rgb"], wanted)
     """
-    run_script(script, pictures, zipped(pictures, tmp_path / "pictures.zip"))
+    run(script, pictures, zipped(pictures, tmp_path / "pictures.zip"))
 
 
 def test_many_threads_may_share_it(pictures, tmp_path):
@@ -270,7 +263,7 @@ def test_indices_are_whole_numbers(pictures, indices):
     "indices",
     [(1, 2), range(1, 3), iter([1, 2]), np.array([1, 2], np.uint8), [np.int64(1), np.int8(2)]]
     + [torch.tensor([1, 2], dtype=torch.uint8), [torch.tensor(1), torch.tensor(2)]],
-    ids=repr,
+    ids=lambda indices: repr(indices).split(" object")[0],  # without an address: workers agree on names
 )
 def test_whole_numbers_of_all_kinds_are_indices(pictures, indices):
     folder = Folder(pictures, size=12)
@@ -463,6 +456,7 @@ def test_entries_that_are_encrypted_packed_strangely_damaged_or_huge_are_left_ou
     assert torch.equal(rgb, Folder(pictures, size=12).batch([0] * len(folder))["rgb"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, size, most",  # in MiB; bzip2 gives 45 at once
     [(zipfile.ZIP_STORED, 32, 16), (zipfile.ZIP_DEFLATED, 32, 16), (zipfile.ZIP_LZMA, 32, 16)]

@@ -27,15 +27,6 @@ KINDS = ("lsgan", "vanilla", "hinge")
 TINY = {"width": 4, "depth": 3, "blocks": 1, "layers": 1}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -341,6 +332,7 @@ class Stopped(ColorGAN):
         return super().generator_loss(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, change",
     [
@@ -433,6 +425,7 @@ class Flags:
         return {"rgb": lab_to_rgb(torch.cat([lightness, ab.expand(-1, -1, 16, 16)], 1))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_generator_learns_colors_from_the_discriminator_alone(tmp_path, kind):
     torch.manual_seed(0)

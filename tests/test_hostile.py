@@ -23,6 +23,8 @@ from colorlib import zoo
 from colorlib.cli import app
 from colorlib.data import Folder, World, read
 
+pytestmark = pytest.mark.slow  # half a thousand files are read in each of several ways
+
 CASES = hostile.cases()
 FAMILIES = list(dict.fromkeys(case.name.split("/")[0] for case in CASES))
 STEP = 100 / 255  # of lightness

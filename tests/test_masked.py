@@ -17,15 +17,6 @@ TINY = {"width": 4, "layers": 2}
 RECIPE = Recipe(steps=7, batch=4, learning_rate=1e-3, checkpoint_every=3, log_every=2, flip=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -190,6 +181,7 @@ def test_masks_come_from_the_pictures_seeds():
         model.generator_loss({**batch, "seed": torch.tensor([1, 2])})
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     world = World(16)
     kinds = {"masks": ["ten", "rectangles", "segments"]}
@@ -320,6 +312,7 @@ def test_bad_gray_is_named_before_the_mask():
         tiny().colorize(noise(1, 1, 8, 8), masks=torch.ones(1, 1, 8, 8))
 
 
+@pytest.mark.slow
 def test_it_learns_to_leave_the_rest_gray(tmp_path):
     world = World(16)
     torch.manual_seed(0)

@@ -167,6 +167,7 @@ def textures(n, seed):
     return {"rgb": lab_to_rgb(lab)}, kind
 
 
+@pytest.mark.slow
 def test_it_learns_a_color_that_the_texture_determines():
     train, _ = textures(32, 0)
     test, kind = textures(16, 1)

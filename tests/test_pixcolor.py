@@ -21,15 +21,6 @@ from colorlib.models.teacher import LawTeacher
 from colorlib.training import Recipe, fit, history
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -96,6 +87,7 @@ def test_the_parts_have_the_table_s_layers():
     assert sum(map(count, model.children())) == count(model)
 
 
+@pytest.mark.slow
 def test_the_condition_of_224_pixels_is_28_by_28():
     model = PixColor().eval()
     shapes = []
@@ -106,6 +98,7 @@ def test_the_condition_of_224_pixels_is_28_by_28():
     assert model.levels(noise(1, 3, 224, 224)).shape == (1, 2, 28, 28)
 
 
+@pytest.mark.slow
 def test_the_backbone_is_resnet101_dilated_and_cut_after_its_third_group(monkeypatch):
     whole, build = [], torchvision.models.resnet101
 
@@ -273,6 +266,7 @@ def test_the_materials_are_a_second_goal_of_the_condition_network(height, width)
         tiny(materials=True)
 
 
+@pytest.mark.slow
 def test_a_law_takes_the_place_of_the_draws_where_things_begin():
     world = World(32)
     scene = world.batch([3, 7])
@@ -340,6 +334,7 @@ def test_a_law_takes_the_place_of_the_draws_where_things_begin():
         tiny(law="landscape")
 
 
+@pytest.mark.slow
 def test_a_color_that_rounds_to_the_next_level_is_still_the_law_s(monkeypatch):
     # With 256 levels a car's blue at one lightness, painted again, falls on the other side of a border.
     world = World(32)
@@ -566,6 +561,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_training_resumes_across_the_step_that_frees_the_backbone(tmp_path):
     def same(one, other):
         return all(torch.equal(one[name], other[name]) for name in one)
@@ -783,6 +779,7 @@ BEFORE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BEFORE)
 def test_the_shipped_weights_score_and_color_as_they_did(name):
     log_probs, (coloring, loss, refinement) = BEFORE[name]

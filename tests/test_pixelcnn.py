@@ -13,15 +13,6 @@ HEIGHT, WIDTH = 7, 9
 PLACES = HEIGHT * WIDTH
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(blocks, kernel=3, first_kernel=3, seed=0, attention_heads=0, num_frequencies=0, head_channels=0):
     """A small network with weights so large that gates and ReLUs are far from linear."""
     torch.manual_seed(seed)
@@ -93,6 +84,7 @@ def scores(model, condition):
     return lambda chroma: model(chroma, condition).flatten(1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel, first_kernel, depths", [(3, 3, 4), (5, 3, 3), (3, 7, 3), (1, 5, 2)])
 def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel, depths):
     model, (chroma, condition) = build(depths - 1, kernel, first_kernel), inputs()
@@ -104,6 +96,7 @@ def test_each_layer_sees_exactly_the_past_within_its_reach(kernel, first_kernel,
         assert torch.equal(by_group(jacobian(vertical, chroma)), past(reach, own_row=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "depth, attention_heads, num_frequencies, head_channels",
     [
@@ -171,6 +164,7 @@ def broken_masks():
     return [*((name, open_up) for name in names), ("first.horizontal", shut)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, change", broken_masks(), ids=lambda value: getattr(value, "__name__", value))
 def test_one_broken_mask_is_noticed(name, change):
     model, (chroma, condition) = build(2), inputs()
@@ -179,6 +173,7 @@ def test_one_broken_mask_is_noticed(name, change):
     assert not torch.equal(by_group(jacobian(scores(model, condition), chroma)), past(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sees_row", [True, False])
 def test_a_vertical_kernel_in_the_wrong_place_is_noticed(sees_row):
     model, (chroma, condition) = build(2), inputs()
@@ -379,6 +374,7 @@ def test_the_waves_of_cr_tell_each_level_from_all_others(levels):
     torch.testing.assert_close(waves.T @ waves, torch.diag(squares), atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_attention_to_the_pixel_itself_is_noticed(monkeypatch):
     model, (chroma, condition) = build(1, attention_heads=2), inputs()
     whole = past(max(HEIGHT, WIDTH))

@@ -230,6 +230,7 @@ def test_every_figure_that_a_cell_makes_is_shown(path):
             assert not lost_figures(as_python("".join(cell["source"]))), cell["id"]
 
 
+@pytest.mark.slow
 def test_a_cell_that_a_magic_stopped_fails(tmp_path):
     """The kernel reports it in another way than an exception."""
     cells = ["print(1)\n%nosuchmagic\n", "%%nosuchmagic\n1", "%timeit -z 1", "%env NOSUCH", "1 / 0", "%pwd"]

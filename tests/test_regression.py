@@ -12,15 +12,6 @@ from colorlib.models import ResNetRegressor
 from colorlib.models.regression import sum_over_rgb
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -143,6 +134,7 @@ def train(model, rgb, steps):
     return loss.item()
 
 
+@pytest.mark.slow
 def test_it_learns_the_mean_of_two_equally_likely_colors():
     torch.manual_seed(0)
     lightness = (35 + 30 * noise(8, 1, 16, 16, seed=1)).repeat(2, 1, 1, 1)
@@ -158,6 +150,7 @@ def test_it_learns_the_mean_of_two_equally_likely_colors():
     assert error.norm(dim=1).mean() < 3
 
 
+@pytest.mark.slow
 def test_it_overfits_one_batch():
     torch.manual_seed(0)
     colors = torch.tensor([[40.0, 30.0], [-30.0, 30.0], [10.0, -40.0], [0.0, 0.0]])

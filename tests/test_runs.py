@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Script
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_training import RECIPE, AtCall, Net, Pictures, change, same, weights
@@ -26,12 +26,9 @@ from colorlib.training.checkpoints import Checkpoint
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run's folder, and its weights."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs") / "whole"
     model = fit(Net(), Pictures(), RECIPE, folder)
-    yield folder, weights(model)
-    torch.set_num_threads(before)
+    return folder, weights(model)
 
 
 @pytest.fixture
@@ -237,6 +234,7 @@ class Disk:
         return Half(self.wrap(self.opened)(file, mode, *arguments, **options), self)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["killed", "full"]
 )
@@ -286,6 +284,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)  # which sees all of Python's own
 
 
+@pytest.mark.slow
 def test_a_passing_error_at_any_act_costs_a_run_nothing(whole, tmp_path):
     shutil.copytree(whole[0], tmp_path / "stopped")
     checkpoints.listed(tmp_path / "stopped")[0].unlink()
@@ -326,10 +325,11 @@ with locked(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone_or_killed(whole, run):
-    other = subprocess.Popen([sys.executable, "-c", HOLDER, run], stdout=subprocess.PIPE, text=True)
+    other = Script(HOLDER, run)
     try:
-        assert other.stdout.readline() == "held\n"
+        assert other.said.readline() == "held\n"
         before = content(run)
         assert same(weights(fit(Net(), Pictures(), RECIPE, run)), whole[1])  # a finished one may be read
         assert content(run) == before
@@ -340,7 +340,7 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone_or_killed(w
         assert content(run) == before
         assert checkpoints.newest(run).step == 8  # a reader may look
     finally:
-        other.send_signal(signal.SIGKILL)
+        other.kill()
         other.wait()
     fit(Net(), Pictures(), RECIPE, run)
 
@@ -386,6 +386,7 @@ def test_locks_of_windows_serve_as_well(tmp_path, monkeypatch):
     assert not windows.held
 
 
+@pytest.mark.slow
 def test_a_child_of_fork_neither_holds_nor_frees_its_parent_s_lock(tmp_path):
     """Workers of a DataLoader are such children, and may outlive a run that is killed."""
     code = """
@@ -399,8 +400,8 @@ with locked(Path(sys.argv[1])):
     print(child, flush=True)
     time.sleep(600)
 """
-    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
+    parent = Script(code, tmp_path)
+    child = int(parent.said.readline())
     try:
         with pytest.raises(TrainingError, match="in use"), lock.locked(tmp_path):
             pass
@@ -412,8 +413,8 @@ with locked(Path(sys.argv[1])):
             if grandchild == 0:
                 os._exit(0)
             os.waitpid(grandchild, 0)
-            busy = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
-            assert f"process {os.getpid()} on" in busy.stderr
+            busy = Script(code, tmp_path)
+            assert f"process {os.getpid()} on" in busy.said.read() and busy.wait() == 1
     finally:
         parent.kill()
         os.kill(child, signal.SIGKILL)

@@ -11,15 +11,6 @@ from colorlib.models import PixColorSettings, PixelCNN
 from colorlib.sampling import Stopped, cached_logits, draw, naive_sample, rows, sample
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def chance(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -56,6 +47,7 @@ SHAPES = [  # size of the map, images, samples, settings of the network
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("size, batch, samples, settings", SHAPES)
 def test_the_quick_sampler_draws_what_the_naive_one_draws(size, batch, samples, settings, dtype):

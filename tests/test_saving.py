@@ -54,6 +54,7 @@ def alike(path):
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(pictures, st.integers(1, 3), st.sampled_from([None, ".png", ".jpg"]), st.data())
 def test_no_two_results_share_a_name(pairs, samples, ending, data):

@@ -5,12 +5,10 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 import warnings
@@ -18,6 +16,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from processes import Script, run
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -39,15 +38,6 @@ from colorlib.training import (
 from colorlib.training.batches import FIRST_ENDLESS, Batches, augment
 
 RECIPE = Recipe(steps=12, batch=4, learning_rate=1e-2, checkpoint_every=4, log_every=3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, much slower where others use the cores too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Pictures:
@@ -120,6 +110,7 @@ class AtCall:
             self.do()
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_a_finished_one_gives_its_weights_at_once(tmp_path):
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -175,24 +166,21 @@ def untimed(directory):
 
 KILLED = """
     import os, sys, time
-    sys.path.insert(0, sys.argv[1])
     import test_training as t
-    t.torch.set_num_threads(1)
     # Wide gaps between writing, flushing and renaming, so that kills fall into them too.
     write, replace = os.fsync, os.replace
     os.fsync = lambda handle: (time.sleep(0.002), write(handle), time.sleep(0.002))
     os.replace = lambda old, new: (replace(old, new), time.sleep(0.001))
-    t.fit(t.Net(int(sys.argv[3])), t.Pictures(), t.KILLED_RECIPE, sys.argv[2])
+    t.fit(t.Net(int(sys.argv[2])), t.Pictures(), t.KILLED_RECIPE, sys.argv[1])
 """
 KILLED_RECIPE = dataclasses.replace(
     RECIPE, steps=150, checkpoint_every=3, ema=0.9, optimizer="adamw", flip=True
 )
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
-    # Each call is a new process, as a reader's is: a fork of this one could hang in a lock of torch's.
     killed, chance = tmp_path / "killed", random.Random()
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), os.path.dirname(__file__), str(killed)]
 
     def reached():
         names = [path.name for path in checkpoints.listed(killed)[:1]] if killed.exists() else []
@@ -203,20 +191,20 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
         # Later calls draw other first weights: all has to come from the checkpoint.
         seed = 2 if reached() >= 0 else 1
         start, wanted = reached(), chance.choice([1, 1, 2])
-        process = subprocess.Popen([*command, str(seed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = Script(KILLED, killed, str(seed))
         # The moment is counted in checkpoints, plus a little: on a busy machine, too, it gets somewhere.
-        while process.poll() is None and reached() < start + 3 * wanted:
+        while process.running() and reached() < start + 3 * wanted:
             time.sleep(0.0005)
         time.sleep(chance.uniform(0, 0.02))
         process.kill()
-        _, errors = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), errors.decode()
-        if process.returncode == 0:  # done before the kill: the rest has to find it finished
+        said = process.said.read()
+        assert process.wait() in (0, -signal.SIGKILL), said
+        if process.wait() == 0:  # done before the kill: the rest has to find it finished
             break
         kills += 1
         stops.add(reached())
     assert kills >= 4 and len(stops) >= 3  # kills at different places in the run
-    subprocess.run([*command, "2"], check=True, capture_output=True)
+    run(KILLED, killed, "2")
     whole = fit(Net(seed=1), Pictures(), KILLED_RECIPE, tmp_path / "whole")
     model = fit(Net(seed=3), Pictures(), KILLED_RECIPE, killed)
     assert same(weights(model), weights(whole))
@@ -505,21 +493,19 @@ def test_numbers_that_are_not_finite_end_the_run_and_keep_the_weights_before(tmp
 
 SPREAD = """
     import sys
-    sys.path.insert(0, sys.argv[1])
-    import torch
     import test_training as t
     from accelerate import PartialState
-    torch.set_num_threads(1)
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     with t.pytest.raises(ValueError, match="is a file"):  # in both, where only the first one looks
         t.fit(t.plain(), t.Pictures(), t.RECIPE, t.__file__)
-    model = t.fit(t.plain(seed=state.process_index), t.Pictures(), t.change(log_every=1), sys.argv[2])
-    print(sum(p.double().sum().item() for p in model.parameters()), flush=True)
+    model = t.fit(t.plain(seed=state.process_index), t.Pictures(), t.change(log_every=1), sys.argv[1])
+    print("sum", sum(p.double().sum().item() for p in model.parameters()), flush=True)
     state.destroy_process_group() if hasattr(state, "destroy_process_group") else None
 """
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_losses_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -530,32 +516,13 @@ def test_two_processes_follow_the_losses_of_one(tmp_path):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(SPREAD),
-        os.path.dirname(__file__),
-        str(tmp_path / "two"),
-    ]
     pair = [
-        subprocess.Popen(
-            command,
-            env={
-                **os.environ,
-                **common,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "ACCELERATE_USE_CPU": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
+        Script(SPREAD, tmp_path / "two", **common, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in (0, 1)
     ]
-    results = [process.communicate(timeout=120) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], results
-    assert results[0][0] == results[1][0]  # both end with the very same weights
+    said = [process.said.read() for process in pair]
+    assert [process.wait() for process in pair] == [0, 0], said
+    sums = [re.findall(r"(?m)^sum (.*)$", text) for text in said]
+    assert sums[0] == sums[1] and len(sums[0]) == 1  # both end with the very same weights
     fit(plain(), Pictures(), change(log_every=1), tmp_path / "one")
     one, two = (
         [(line["loss"]["model"], line["gradient"]["model"]) for line in history(tmp_path / name)]

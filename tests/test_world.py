@@ -2,13 +2,12 @@
 
 import functools
 import math
-import subprocess
-import sys
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
+from processes import run
 from scipy import stats
 
 from colorlib.color import ab_bins, lab_to_rgb, rgb_to_lab, soft_encode
@@ -47,6 +46,7 @@ def assert_same(one, other, context=""):
 # The same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 33, 64])
 @pytest.mark.parametrize("kind", KIND_NAMES)
 def test_a_scene_is_the_same_in_any_batch_order_and_number_of_threads(kind, size):
@@ -83,14 +83,14 @@ digest = digest.hexdigest()
 """
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_bits():
     here = {}
     exec(DIGEST, here)
-    command = [sys.executable, "-c", DIGEST + "print(digest)"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == here["digest"]
+    assert run(DIGEST + "print(digest)").strip() == here["digest"]
 
 
+@pytest.mark.slow
 def test_no_seed_is_another_seed_in_another_order():
     """Seed and index joined by an exclusive or would give these pairs of worlds the same scenes."""
     base = World(16, seed=0).batch(range(2000)).lightness.flatten(1).numpy()
@@ -419,6 +419,7 @@ def redrawn(world):
     return scenes, torch.stack([world.colors(range(6), draw=k)[0] for k in range(1, 401)])
 
 
+@pytest.mark.slow
 def test_mean_and_variance_are_those_of_many_draws(world, redrawn):
     scenes, colors = redrawn
     small = World(16, world.kind).batch(range(6))

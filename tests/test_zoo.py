@@ -34,6 +34,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_model_is_built_saved_and_loaded(name, tmp_path):
     world = World(16)
@@ -144,6 +145,7 @@ def test_shipped_files_of_the_first_format_have_their_checksums_beside_them(monk
         zoo.load("gan-world")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_that_are_not_finite_are_refused(wrong, small, tmp_path):
     tensors = load_file(small)
@@ -205,6 +207,7 @@ def test_loading_downloads_nothing_whatever_the_settings_ask_for(name, tmp_path,
 HOSTILE = [10**9 + 1, 2**30, 10**30, 5000, -1, "x", None, 1e9, 1e400, [], [[10**9]], {"a": 1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_settings_of_any_kind_take_neither_time_nor_memory(name, tmp_path):
     path = zoo.save(zoo.build(name, World(16), SMALL[name]), tmp_path / "w.safetensors")
@@ -260,6 +263,7 @@ def test_tensors_that_do_not_fit_are_named(name, tmp_path):
     assert f"it lacks: {first}" in said or f"it lacks '{first}'" in said
 
 
+@pytest.mark.slow
 def test_loading_is_quick_and_leaves_what_it_computes_once_as_it_was():
     """A model without memory must not end in what later models are made of, nor load all of torch."""
     code = """
@@ -311,6 +315,7 @@ def test_a_rebalanced_classifier_knows_its_data():
     assert (zoo.build("cic", world, {"width": 4}).weights == 1).all()
 
 
+@pytest.mark.slow
 def test_training_can_begin_with_trained_weights(tmp_path):
     world = World(16)
     model = zoo.build("cic", world, {"width": 4, "mix": 0.7}, seed=1)
@@ -437,6 +442,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypat
         assert str(caught.value).count(str(nowhere)) == 1
 
 
+@pytest.mark.slow
 def test_every_recipe_builds_its_model():
     for name, kind in MODELS.items():
         for recipe in kind.recipes.values():
