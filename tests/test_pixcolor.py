@@ -1,7 +1,5 @@
 """PixColor: its parts counted against the paper's table, its losses, its training, and what it draws."""
 
-import doctest
-import importlib
 import urllib.error
 from dataclasses import FrozenInstanceError, fields
 
@@ -699,24 +697,6 @@ def test_layers_frozen_by_hand_stay_frozen():
     assert [module.training for module in model.modules()] == modes and len(set(modes)) == 2
     model.log_prob(noise(1, 1, 8, 8), torch.zeros(1, 2, 2, 2))
     assert [module.training for module in model.modules()] == modes
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "models.pixcolor",
-            "models.pixcolor_settings",
-            "models.grid",
-            "models.condition",
-            "models.pixelcnn",
-        ),
-        *("sampling.cached", "sampling.draw"),
-    ],
-)
-def test_examples_say_what_happens(name):
-    failed, tried = doctest.testmod(importlib.import_module(f"colorlib.{name}"))
-    assert tried and not failed
 
 
 def test_a_map_of_another_grid_is_refused():
