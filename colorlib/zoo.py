@@ -171,8 +171,8 @@ def history(name_or_path) -> list[dict]:
     ``"step"`` is the steps done and ``"loss"`` each player's mean loss since the entry before; ``"scalars"``
     has the means of what the losses gave beside. It is empty where the file was saved without a history.
 
-    >>> history("gan-world")[-1]["step"]
-    2000
+    >>> history("photographs")[-1]["step"]
+    7000
     """
     path = _found(name_or_path)
     if path.is_dir():
