@@ -66,7 +66,7 @@ def of_pixcolor(model, text, count=200):
         nats.append(-model.log_prob(scenes.gray, model.pixelcnn.values(model.levels(scenes.rgb))))
     error = number(text, r"nats a picture, 512 values \| [\d.]+, give or take ([\d.]+)")
     yield torch.cat(nats).mean(), number(text, r"nats a picture, 512 values \| ([\d.]+)"), error
-    off = torch.cat([share_distance(model, world, i) for i in range(FEW)])
+    off = torch.cat([share_distance(model, world, i) for i in range(min(FEW, count // 10))])
     yield 100 * off.mean(), number(text, r"share is off by ([\d.]+) points"), 0.3
 
 
@@ -154,10 +154,6 @@ def measure(name):
 MEASURED = [name for name in zoo.shipped() if measure(name)]
 
 
-def holds(figures):
-    return all(abs(float(got) - stated) <= error for got, stated, error in figures)
-
-
 @pytest.mark.parametrize("name", MEASURED)
 def test_the_card_s_figures_hold(name):
     for got, stated, error in measure(name)(colorlib.load(name), card(name)):
@@ -170,22 +166,13 @@ def test_photographs_come_nearer_to_the_truth_than_gray():
     assert sum(ours) < 0.8 * sum(gray) and sum(a < b for a, b in zip(ours, gray, strict=True)) >= 4
 
 
-@pytest.mark.parametrize(
-    "name", ["cic-world", "regression-world", "gan-world", "masked-flowers-ten", "photographs"]
-)
-def test_an_untrained_model_s_figures_do_not(name):
+@pytest.mark.parametrize("name", MEASURED)
+def test_an_untrained_model_misses_each_of_them(name):
+    """By far, so that neither its first weights nor how few scenes are looked at matter."""
     trained = colorlib.load(name)
-    torch.manual_seed(0)
     untrained = type(trained)(**trained.settings).eval()
-    assert not holds(measure(name)(untrained, card(name), count=20))
-
-
-@pytest.mark.parametrize("name", ["pixcolor-world", "pixcolor-world-plain"])
-def test_an_untrained_pixcolor_misses_each_of_them(name):
-    trained = colorlib.load(name)
-    torch.manual_seed(0)
-    untrained = type(trained)(**trained.settings).eval()
-    for got, stated, error in measure(name)(untrained, card(name), count=20):
+    figures = list(measure(name)(untrained, card(name), count=20))
+    for got, stated, error in figures[::2] if name == "photographs" else figures:  # the others are gray's
         assert abs(float(got) - stated) > 10 * error
 
 
