@@ -247,9 +247,10 @@ def colorize(
 
     from colorlib import __version__, zoo
     from colorlib.data import saving
+    from colorlib.options import knobs_of, split
 
     try:
-        pictures, asked = _split(pictures + context.args)
+        pictures, asked = split(pictures + context.args)
         for name, texts in (("PICTURES", pictures), ("--out", [out]), ("--model", [model])):
             if "" in texts:
                 raise ValueError(f"{name} must be a name or a path; got an empty text")
@@ -264,7 +265,7 @@ def colorize(
             raise ValueError(f"--samples must be at least 1; got {samples}")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         colorizer = zoo.load(model, device)
-        knobs = _knobs(colorizer, asked)
+        knobs = knobs_of(colorizer, asked)
         masks = {name: knobs.pop(name) for name, value in list(knobs.items()) if isinstance(value, Path)}
         if samples > 1 and not colorizer.draws:
             kind = type(colorizer).__name__
@@ -411,16 +412,17 @@ def evaluate(
     import torch
 
     from colorlib import metrics, zoo
+    from colorlib.options import knobs_of, split
 
     try:
         if count < 1:
             raise ValueError(f"--count must be at least 1; got {count}")
         colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
-        names, asked = _split([model, *context.args])
+        names, asked = split([model, *context.args])
         if len(names) != 1:
             raise ValueError(f"MODEL must be one model; got {', '.join(names) or 'none'}")
         model = names[0]
-        knobs = _knobs(colorizer, asked)
+        knobs = knobs_of(colorizer, asked)
         for name, value in knobs.items():
             if isinstance(value, Path):
                 raise ValueError(f"--{name} belongs to a single picture: use colorize")
@@ -438,68 +440,6 @@ def evaluate(
     print(" " * 12 + "".join(f"{name:>10}" for name in names))
     for who, title in (("model", "the model"), ("gray", "left gray"), ("truth", "the truth")):
         print(f"{title:12}" + "".join(f"{figures[who][name]:10.3f}" for name in names))
-
-
-def _split(arguments: list[str]) -> tuple[list[str], dict[str, str | None]]:
-    """What is no option among some arguments, and the options: their texts by their names.
-
-    --NAME VALUE and --NAME=VALUE are the same. One that stands alone, at the end or before another, has None.
-    """
-    plain, options, left = [], {}, list(arguments)
-    while left:
-        argument = left.pop(0)
-        if not argument.startswith("--") or argument == "--":
-            if argument.startswith("-") and len(argument) > 1 and argument != "--":
-                raise ValueError(f"no such option: {argument}")
-            plain.append(argument)
-            continue
-        name, sign, text = argument[2:].partition("=")
-        if name in options:
-            raise ValueError(f"--{name} is given twice")
-        alone = not left or left[0].startswith("--") or name in _flags()
-        options[name] = text if sign else None if alone else left.pop(0)
-    return plain, options
-
-
-def _flags() -> set[str]:
-    """Names of the options of all models that take no value, such as refine and no-refine."""
-    from colorlib import zoo
-
-    names = [k.name for kind in zoo.MODELS.values() for k in kind.options() if k.kind is bool]
-    return {form + name.replace("_", "-") for name in names for form in ("", "no-")}
-
-
-def _knobs(colorizer, asked: dict[str, str | None]) -> dict:
-    """The values of a model's own options, of their kinds; a picture's path stays one."""
-    options = {}
-    for knob in colorizer.options():
-        name = knob.name.replace("_", "-")
-        options[name] = knob, True
-        if knob.kind is bool:
-            options[f"no-{name}"] = knob, False
-    given = {}
-    for name, text in asked.items():
-        if name not in options:
-            own = ", ".join(f"--{name}" for name in options) or "none"
-            raise ValueError(
-                f"there is no --{name} for this model, a {type(colorizer).__name__}; its options: {own}"
-            )
-        knob, value = options[name]
-        if knob.kind is bool:
-            if text is not None:
-                raise ValueError(f"--{name} takes no value; got {text!r}")
-        elif not text:
-            raise ValueError(f"--{name} needs a value: {knob.help}")
-        elif knob.kind in (int, float):
-            try:
-                value = knob.kind(text)
-            except ValueError:
-                wanted = "whole number" if knob.kind is int else "number"
-                raise ValueError(f"--{name} must be a {wanted}; got {text!r}") from None
-        else:
-            value = text if knob.kind is str else Path(text)
-        given[knob.name] = value
-    return given
 
 
 @app.command()
