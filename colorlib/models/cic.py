@@ -21,7 +21,7 @@ from colorlib.color import (
     soft_encode,
 )
 from colorlib.models.base import Colorizer, asked, evaluating, fitting, true_rgb
-from colorlib.models.blocks import Norm
+from colorlib.models.blocks import Norm, pad
 from colorlib.models.losses import sparse_cross_entropy
 from colorlib.training import Batch
 from colorlib.training.recipes import FULL, PHOTOGRAPHS, QUICK, WORLD, Recipe
@@ -198,7 +198,7 @@ class CIC(Colorizer):
         """Score the bins in each cell of 4 x 4: CIE L (B, 1, H, W) to (B, 313, ceil(H / 4), ceil(W / 4))."""
         lightness = fitting(lightness, self)
         height, width = lightness.shape[-2:]
-        x = F.pad(lightness - 50, (0, -width % COARSEST, 0, -height % COARSEST), mode="replicate")
+        x = pad(lightness - 50, COARSEST)
         x = self.conv1(x)  # 1/2 of the size
         x = self.conv2(x)  # 1/4
         x = self.conv3(x)  # 1/8, and so to the end of block 7

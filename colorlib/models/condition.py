@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import flag
-from colorlib.models.grid import downsampled, pad
+from colorlib.models.blocks import pad
+from colorlib.models.grid import downsampled
 from colorlib.models.pixcolor_settings import PixColorSettings
 from colorlib.models.regression import pretrained_network, sum_over_rgb
 
@@ -86,7 +87,7 @@ class ConditionNetwork(nn.Module):
         return torch.cat([part.to(gray.dtype) for part in parts], 1)
 
 
-class _Residual(nn.Module):
+class _DilatedResidual(nn.Module):
     """Two convolutions whose result is added to what came in."""
 
     def __init__(self, width: int, dilation: int):
@@ -109,7 +110,7 @@ def _small(width: int, s: PixColorSettings) -> nn.Sequential:
     down = [[*_normalized(1, width), nn.ReLU(inplace=True)]]
     down += [[*_normalized(width, width, stride=2), nn.ReLU(inplace=True)] for _ in range(halvings)]
     at_fine, at_grid = (
-        [_Residual(width, (1, 2, 4, 1)[place % 4]) for place in range(blocks)]
+        [_DilatedResidual(width, (1, 2, 4, 1)[place % 4]) for place in range(blocks)]
         for blocks in (s.fine_depth, s.depth)
     )
     before, last = (sum(part, []) for part in (down[: max(1, halvings)], down[max(1, halvings) :]))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from colorlib.color import rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
+from colorlib.models.blocks import pad
 
 
 def grid_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -16,12 +17,6 @@ def grid_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     (2, 2)
     """
     return -(-size[0] // stride), -(-size[1] // stride)
-
-
-def pad(x: Tensor, multiple: int) -> Tensor:
-    """Continue pictures to the right and downward with their edge pixels until their sides fit."""
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def downsampled(x: Tensor, stride: int, how: str) -> Tensor:

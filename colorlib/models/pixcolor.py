@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from colorlib._check import floating, inside, whole
 from colorlib.color import lab_to_rgb, rgb_to_gray
 from colorlib.models.base import Colorizer, check_gray, evaluating
+from colorlib.models.blocks import pad
 from colorlib.models.condition import ConditionNetwork
-from colorlib.models.grid import cr_cb_to_ab, downsampled, grid_size, nearest_pixels, pad, rgb_to_cr_cb
+from colorlib.models.grid import cr_cb_to_ab, downsampled, grid_size, nearest_pixels, rgb_to_cr_cb
 from colorlib.models.pixcolor_settings import PixColorSettings
 from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.teacher import LawTeacher

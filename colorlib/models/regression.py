@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from colorlib._check import flag, floating, whole
 from colorlib.color import rgb_to_lab
 from colorlib.models.base import AB_SCALE, Colorizer, asked, fitting, true_rgb
-from colorlib.models.blocks import Norm
+from colorlib.models.blocks import Norm, pad
 from colorlib.training import Batch
 from colorlib.training.recipes import FULL, PHOTOGRAPHS, QUICK, WORLD
 
@@ -93,9 +93,8 @@ class ResNetRegressor(Colorizer):
     def features(self, lightness: Tensor) -> Tensor:
         """Give the trunk's features: CIE L (B, 1, H, W) to (B, 2 width, ceil(H / 8), ceil(W / 8))."""
         lightness = fitting(lightness, self)
-        height, width = lightness.shape[-2:]
         x = (lightness / 100 - 0.449) / 0.226  # ImageNet's mean and deviation, averaged over RGB
-        return self.trunk(F.pad(x, (0, -width % COARSEST, 0, -height % COARSEST), mode="replicate"))
+        return self.trunk(pad(x, COARSEST))
 
     def forward(self, lightness: Tensor) -> Tensor:
         """Predict ab: CIE L (B, 1, H, W) to CIE ab (B, 2, H, W)."""
