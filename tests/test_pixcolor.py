@@ -13,7 +13,8 @@ from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_ycbcr, yc
 from colorlib.data import World
 from colorlib.models import ConditionNetwork, PixColor, PixColorSettings, PixelCNN, Refinement
 from colorlib.models.base import evaluating
-from colorlib.models.grid import cr_cb_to_ab, nearest_pixels, pad, rgb_to_cr_cb
+from colorlib.models.blocks import pad
+from colorlib.models.grid import cr_cb_to_ab, nearest_pixels, rgb_to_cr_cb
 from colorlib.models.pixcolor_settings import OLD_NAMES, OLD_VALUES
 from colorlib.models.teacher import LawTeacher
 from colorlib.training import Recipe, fit, history
