@@ -172,6 +172,7 @@ def test_blocks_of_8_lose_nothing_with_a_small_step_and_all_detail_with_a_large_
     assert large.abs().max() == 0
 
 
+@pytest.mark.slow
 def test_it_learns_the_colors_of_a_few_pictures():
     torch.manual_seed(0)
     rgb = World(32).batch(range(8)).rgb
@@ -234,6 +235,7 @@ def distance(one, other):
     return (rgb_to_lab(one) - rgb_to_lab(other))[:, 1:].norm(dim=1).mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "motorcycle"])
 def test_colors_hardly_depend_on_the_size_of_the_file(name):
     """From the side that training saw, 128 pixels, up; what is smaller has lost things."""
