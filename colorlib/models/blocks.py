@@ -15,10 +15,7 @@ GRID = 4  # the discriminator of whole pictures looks at this many places down a
 
 
 def doubled(width: int, layers: int) -> list[int]:
-    """Channels of layers that each halve a picture: ``width``, then twice the one before up to 8 times it.
-
-    Raises ValueError for more than 16 layers: a picture whose sides they can halve is too large to be one.
-    """
+    """Channels of layers that each halve a picture: ``width``, then twice the one before up to 8 times it."""
     if layers > 16:
         raise ValueError(f"at most 16 layers can halve a picture; got {layers}")
     return [width * 2 ** min(place, 3) for place in range(layers)]
@@ -28,29 +25,20 @@ class UNet(nn.Module):
     """Convolutions down to a small map and transposed ones back, joined at each size.
 
     On the way down each 4 x 4 convolution of stride 2 halves the size, with batch norm and a leaky ReLU of
-    slope 0.2. On the way back each 4 x 4 transposed one doubles it, with batch norm and ReLU. It is given
-    the map of the layer below it and, beside it, the map of the same size from the way down: without these a
-    small map would have to remember every edge. The first layer and the one at the smallest size have no
-    norm. The last one ends in a tanh.
+    slope 0.2; ``channels`` are those of each layer. On the way back each 4 x 4 transposed one doubles it,
+    with batch norm and ReLU. It is given the map of the layer below it and, beside it, the map of the same
+    size from the way down: without these a small map would have to remember every edge. The first layer and
+    the one at the smallest size have no norm; with ``middle`` a 3 x 3 convolution stands there between the
+    two ways. The last one ends in a tanh. ``dropout`` is the share of the values that is dropped after the
+    norm of each of the first three layers on the way back, the last layer of all excepted.
 
     A picture whose sides don't fit is continued with its edge pixels, and the result is cropped.
 
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels of what comes in and out.
-    channels : sequence of int
-        Channels of each layer on the way down; as many layers lead back.
-    middle : bool
-        Whether a 3 x 3 convolution at the smallest size stands between the two ways.
-    dropout : float
-        Share of the values that is dropped in training, after the norm of each of the first three layers on
-        the way back, the last layer of all excepted.
-
-    Notes
-    -----
     Sources: Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015; Isola and others, "Image-to-Image Translation
     with Conditional Adversarial Networks", CVPR 2017, section 6.1.1, with the layers of its released network.
+
+    >>> UNet(1, 2, [4, 8])(torch.zeros(1, 1, 9, 6)).shape
+    torch.Size([1, 2, 9, 6])
     """
 
     def __init__(
@@ -112,25 +100,13 @@ class UNet(nn.Module):
 class ResNetGenerator(nn.Module):
     """Residual blocks at a quarter of the size, between two halvings and two doublings.
 
-    A 7 x 7 convolution, two 3 x 3 ones of stride 2, the blocks, two 3 x 3 transposed ones, and a 7 x 7 one
-    with a tanh. Each but the last has batch norm and ReLU; a block is two 3 x 3 convolutions whose result is
-    added to what came in. Maps are reflected at their edges.
+    A 7 x 7 convolution of ``width`` channels, two 3 x 3 ones of stride 2, the blocks, two 3 x 3 transposed
+    ones, and a 7 x 7 one with a tanh. Each but the last has batch norm and ReLU; a block is two 3 x 3
+    convolutions whose result is added to what came in, with ``dropout`` between them. Maps are reflected at
+    their edges.
 
     A picture whose sides don't fit is continued with its edge pixels, and the result is cropped.
 
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels of what comes in and out.
-    width : int
-        Channels of the first layer.
-    blocks : int
-        How many residual blocks, at least 1.
-    dropout : float
-        Share of the values that is dropped in training within each block.
-
-    Notes
-    -----
     Sources: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution",
     ECCV 2016; Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent
     Adversarial Networks", ICCV 2017, section 7.2. Dropout as in the released code of the latter.
@@ -185,25 +161,16 @@ class PatchDiscriminator(nn.Module):
     """PatchGAN: scores every patch of a picture, true or generated, and knows nothing beyond the patch.
 
     All convolutions are 4 x 4 with a leaky ReLU of slope 0.2, and batch norm in all but the first and the
-    last. ``layers`` of them have stride 2 and 64, 128, 256 channels and so on up to 512; then one of stride
-    1 doubles the channels once more, up to 512, and one of stride 1 gives the score. With 3 layers a score
-    sees 70 x 70 pixels, with 1 layer 16 x 16, with 5 layers 286 x 286.
+    last. ``layers`` of them have stride 2 and ``width``, twice, four times as many channels and so on up to 8
+    times; then one of stride 1 doubles the channels once more, up to 8 times, and one of stride 1 gives the
+    score. With 3 layers a score sees 70 x 70 pixels, with 1 layer 16 x 16, with 5 layers 286 x 286. A picture
+    that is too small for a single score is continued with its edge pixels.
 
-    A picture that is too small for a single score is continued with its edge pixels.
-
-    Parameters
-    ----------
-    inputs : int
-        Channels of a picture.
-    width : int
-        Channels of the first layer.
-    layers : int
-        Convolutions of stride 2, at least 1.
-
-    Notes
-    -----
     Source: Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017,
     section 6.1.2.
+
+    >>> PatchDiscriminator(3).receptive_field
+    70
     """
 
     def __init__(self, inputs: int, width: int = 64, layers: int = 3):
@@ -238,17 +205,6 @@ class ImageDiscriminator(nn.Module):
     map. It is brought to 4 x 4 places, each the mean of its share, and one last convolution over all of them
     gives the score. So the picture may have any size.
 
-    Parameters
-    ----------
-    inputs : int
-        Channels of a picture.
-    width : int
-        Channels of the first layer; they double from layer to layer, up to 8 times as many.
-    layers : int
-        Convolutions of stride 2, at least 1.
-
-    Notes
-    -----
     Source: Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
     Adversarial Networks", ICLR 2016, for strided convolutions down to 4 x 4 and one score; the means are this
     course's, for pictures of any size.
@@ -305,16 +261,9 @@ def start_normal(network: nn.Module, deviation: float = 0.02) -> None:
 
 
 def pad(x: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Continue pictures to the right and downward with their edge pixels until their sides fit.
+    """Continue pictures (B, C, H, W) to the right and downward with their edge pixels.
 
-    Parameters
-    ----------
-    x : Tensor
-        (B, C, H, W).
-    multiple : int
-        Both sides become multiples of it.
-    least : int
-        Both sides become at least this long.
+    Both sides become multiples of ``multiple``, and at least ``least`` pixels long.
     """
     height, width = (max(side, least) for side in x.shape[-2:])
     right, below = width + -width % multiple - x.shape[-1], height + -height % multiple - x.shape[-2]

@@ -1,4 +1,7 @@
-"""Losses that more than one system uses."""
+"""Losses that more than one system uses.
+
+Each raises TypeError or ValueError for tensors of another kind or shape, for none, and for another word.
+"""
 
 import torch
 from torch import Tensor
@@ -32,32 +35,15 @@ class _SparseCrossEntropy(torch.autograd.Function):
 def sparse_cross_entropy(logits: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
     """Cross entropy against soft targets of which all but k classes are 0, without a map of all classes.
 
-    At each pixel it is minus the sum over the k classes of weight times log probability, in nats.
+    At each pixel it is minus the sum over the k classes of weight times log probability, in nats: logits (B,
+    Q, H, W), classes (B, k, H, W) int64 in [0, Q), see :func:`colorlib.color.soft_encode`, and their weights,
+    which get no gradient, to (B, H, W), float32, or float64 where the logits are. It can be differentiated
+    once. On a GPU, where looking would mean waiting, nobody looks whether there are such classes.
 
-    Parameters
-    ----------
-    logits : Tensor
-        Scores of the classes, floating point, (B, Q, H, W). Half precision is computed in float32.
-    indices : Tensor
-        Classes whose target is not 0, int64 in [0, Q), (B, k, H, W); see :func:`colorlib.color.soft_encode`.
-    weights : Tensor
-        Their probabilities, (B, k, H, W). They are constants: no gradient reaches them.
+    Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 2.
 
-    Returns
-    -------
-    Tensor
-        Cross entropy of each pixel, (B, H, W), float32, or float64 where ``logits`` is. It can be
-        differentiated once.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For tensors of another kind, shapes that do not belong together, or classes that there aren't (on a
-        GPU, where looking would mean waiting, nobody looks).
-
-    Notes
-    -----
-    Source of the loss: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 2.
+    >>> sparse_cross_entropy(torch.zeros(1, 2, 1, 1), torch.tensor([[[[0]]]]), torch.ones(1, 1, 1, 1)).item()
+    0.693...
     """
     batch, classes, height, width = floating(logits, "logits", "(B, Q, H, W)", empty=False).shape
     integers(indices, "indices", f"({batch}, k, {height}, {width})", only=torch.int64)
@@ -74,35 +60,17 @@ ADVERSARIAL = ("lsgan", "vanilla", "hinge")
 def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tensor:
     """Give what a discriminator's mistakes cost: half the cost on true pictures, half on generated ones.
 
-    ``"lsgan"``
-        The squared distance of a score to 1 for true and to 0 for generated.
-    ``"vanilla"``
-        The cross entropy in nats: the score is the logit of the probability that the picture is true.
-    ``"hinge"``
-        How far a true one's score lies below 1, and a generated one's above -1; beyond these nothing.
+    Scores of any shape, one a picture or one a patch, to a scalar, their mean. ``"lsgan"``: the squared
+    distance of a score to 1 for true and to 0 for generated. ``"vanilla"``: the cross entropy in nats, the
+    score being the logit of the probability that the picture is true. ``"hinge"``: how far a true one's score
+    lies below 1, and a generated one's above -1; beyond these nothing.
 
-    Parameters
-    ----------
-    real, fake : Tensor
-        Scores of true and of generated pictures, of any shape; one a picture, or one a patch.
-    kind : str
-        One of the three.
-
-    Returns
-    -------
-    Tensor
-        A scalar, the mean over the scores.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For another kind, or scores that are no floating-point tensor, or none.
-
-    Notes
-    -----
     Sources: Mao and others, "Least Squares Generative Adversarial Networks", ICCV 2017; Goodfellow and
     others, "Generative Adversarial Nets", NeurIPS 2014; Lim, Ye, "Geometric GAN", 2017 (hinge). The half is
     that of Isola and others, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
+
+    >>> discriminator_loss(torch.tensor([1.0]), torch.tensor([1.0])).item()
+    0.5
     """
     real, fake, kind = _scores(real, "real"), _scores(fake, "fake"), choice(kind, "kind", ADVERSARIAL)
     if kind == "lsgan":
@@ -113,36 +81,14 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "lsgan") -> Tenso
 
 
 def generator_loss(fake: Tensor, kind: str = "lsgan") -> Tensor:
-    """Give what it costs a generator that its pictures are not taken for true.
+    """Give what it costs a generator that its pictures are not taken for true; sources as above.
 
-    ``"lsgan"``
-        The squared distance of a score to 1.
-    ``"vanilla"``
-        Minus the logarithm of the probability that the picture is true. Its gradient stays strong where the
-        discriminator is sure, unlike that of the logarithm of the opposite.
-    ``"hinge"``
-        Minus the score.
+    ``"lsgan"``: the squared distance of a score to 1. ``"vanilla"``: minus the logarithm of the probability
+    that the picture is true, whose gradient stays strong where the discriminator is sure, unlike that of the
+    logarithm of the opposite. ``"hinge"``: minus the score.
 
-    Parameters
-    ----------
-    fake : Tensor
-        Scores of generated pictures, of any shape.
-    kind : str
-        One of the three.
-
-    Returns
-    -------
-    Tensor
-        A scalar, the mean over the scores.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For another kind, or scores that are no floating-point tensor, or none.
-
-    Notes
-    -----
-    Sources: those of :func:`discriminator_loss`.
+    >>> generator_loss(torch.tensor([0.0])).item()
+    1.0
     """
     fake, kind = _scores(fake, "fake"), choice(kind, "kind", ADVERSARIAL)
     if kind == "lsgan":
@@ -154,12 +100,7 @@ def discriminator_accuracy(real: Tensor, fake: Tensor, kind: str = "lsgan") -> T
     """Give the share of the scores on the right side, true and generated pictures counting one half each.
 
     The sides meet at 1/2 for ``"lsgan"`` and at 0 for the others. 1 is a discriminator that no picture
-    deceives, 1/2 one that can't tell. Arguments and errors are those of :func:`discriminator_loss`.
-
-    Returns
-    -------
-    Tensor
-        A scalar from 0 to 1.
+    deceives, 1/2 one that can't tell.
     """
     real, fake = _scores(real, "real"), _scores(fake, "fake")
     middle = 0.5 if choice(kind, "kind", ADVERSARIAL) == "lsgan" else 0.0
