@@ -11,7 +11,6 @@ import io
 import os
 import re
 import stat
-import struct
 import sys
 import threading
 import warnings
@@ -28,7 +27,7 @@ from torch import Tensor
 from colorlib._check import came, flag, path_of, whole
 from colorlib.color import rgb_to_gray
 
-from . import tiff
+from . import formats, tiff
 from .archive import Archive
 from .srgb import to_srgb
 
@@ -171,7 +170,7 @@ def open_picture(source, name: str | None = None, page: int = 1):
     if is_path:
         file = _regular(source, name)
     else:
-        file = io.BytesIO(source if isinstance(source, (bytes, bytearray)) else source.read())
+        file = io.BytesIO(source if isinstance(source, (bytes, bytearray)) else _bytes(source, name))
     with file, _quiet():
         try:
             image, frames = _open(file)
@@ -182,6 +181,7 @@ def open_picture(source, name: str | None = None, page: int = 1):
                 image.seek(frames[page - 1])
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
+            name = f"page {page} of {name}" if page > 1 else name
             image.name, image.pages = name, len(frames)
             image.low = _low_bytes(image, file, frames[page - 1])
             yield image
@@ -293,6 +293,16 @@ def _regular(path, name: str):
     raise ValueError(f"{name} can't be read: it is {what}")
 
 
+def _bytes(file, name: str) -> bytes:
+    try:
+        content = file.read()
+    except ValueError as error:  # closed, or opened to write
+        raise ValueError(f"{name} can't be read: {error}") from error
+    if not isinstance(content, (bytes, bytearray)):
+        raise TypeError(f"path must be a binary file; this one gives {type(content).__name__}")
+    return content
+
+
 def _open(file) -> tuple[Image.Image, list[int]]:
     """An image, and the numbers of its frames that are pictures of their own."""
     head = file.read(1 << 16)
@@ -312,6 +322,8 @@ def _open(file) -> tuple[Image.Image, list[int]]:
         heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
         if heic and not _with_heif():
             raise SyntaxError("it is of HEIC, which Pillow reads once pillow-heif is installed") from None
+        if head[:4] == b"PK\3\4":
+            raise SyntaxError("it is a zip file: data to train with, and no picture") from None
         raise SyntaxError("it is damaged, or of no format that Pillow reads") from None
     if image.format == "FITS" and re.search(rb"BZERO|BSCALE", head):
         raise SyntaxError("its numbers have a scale of their own")
@@ -322,15 +334,19 @@ def _open(file) -> tuple[Image.Image, list[int]]:
             if "bad header checksum in b'IDAT'" in str(error):
                 raise
         image = Image.open(file)
-    _note_colors(image, head)
+    formats.note_colors(image, head, file)
+    image.head = head
     return image, list(range(image.n_frames)) if image.format == "DCX" else [0]
 
 
 def _low_bytes(image: Image.Image, file, frame: int) -> Image.Image | None:
-    """Of color of 16 bits the lower bytes, as an image: Pillow takes the upper ones, whichever it is told."""
+    """Of color of 16 bits the lower bytes, as an image: Pillow takes the upper ones, whichever it is told.
+
+    Of a PNG's gray with transparency the four bytes of each pixel: gray's two, and those of opacity.
+    """
     words = image.tile[0][3] if getattr(image, "tile", None) else None
     raw = words[0] if isinstance(words, tuple) and words else words
-    if not isinstance(raw, str) or not raw.startswith(("RGB;16", "RGBA;16", "RGBX;16")):
+    if not isinstance(raw, str) or not re.fullmatch(r"(RGB|RGBA|RGBX|LA|[RGBA]);16[BLN]", raw):
         return None
     place = file.tell()
     file.seek(0)
@@ -338,21 +354,17 @@ def _low_bytes(image: Image.Image, file, frame: int) -> Image.Image | None:
     file.seek(place)
     if frame:
         low.seek(frame)
-    other = raw[:-1] + {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[raw[-1]]
-    swapped = (other, *words[1:]) if isinstance(words, tuple) else other
-    low.tile = [tile._replace(args=swapped) for tile in low.tile]
+    low.paired = raw == "LA;16B"
+    low.tile = [tile._replace(args=_other_bytes(tile.args)) for tile in low.tile]
     return low
 
 
-def _note_colors(image: Image.Image, head: bytes) -> None:
-    """Put what Pillow leaves out of a file's words on color into the image's notes."""
-    boxes = rb"colrnclx\0(.)\0(.)"
-    pattern = {"PNG": rb"\0\0\0\x04cICP(.)(.)", "AVIF": boxes, "HEIF": boxes}.get(image.format)
-    if pattern and (found := re.search(pattern, head.partition(b"IDAT")[0], re.DOTALL)):
-        image.info["cicp"] = found[1][0], found[2][0]
-    if image.format == "JPEG2000" and (found := re.search(rb"(....)colr\x02..", head, re.DOTALL)):
-        start = found.end()
-        image.info["icc_profile"] = head[start : start + struct.unpack(">I", found[1])[0] - 11]
+def _other_bytes(words):
+    if isinstance(words, tuple):
+        return _other_bytes(words[0]), *words[1:]
+    if words == "LA;16B":
+        return "RGBA"
+    return words[:-1] + {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[words[-1]]
 
 
 def _with_end(data: bytes) -> bytes:

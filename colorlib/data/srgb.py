@@ -2,13 +2,15 @@
 
 import io
 import itertools
-import struct
 import sys
 import warnings
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+
+from .formats import mended
+from .profiles import built, encoded, xyz, xyz_to_light
 
 # White, red, green and blue as xy, by their numbers in ITU-T H.273: BT.709 and sRGB, BT.2020, Display P3.
 _D65 = (0.3127, 0.3290)
@@ -18,8 +20,6 @@ _SPACES = {
     12: (_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     "Adobe": (_D65, (0.64, 0.33), (0.21, 0.71), (0.15, 0.06)),
 }
-_D50 = np.array([0.9642, 1.0, 0.8249])  # the white of profiles
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _STEPS = np.linspace(0, 1, 4096)
 _SRGB_CURVE = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4)
 _GRAY = ("1", "L", "LA", "La")
@@ -45,6 +45,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     """
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))
+    key = image.info.get("transparency")
     _mend_key(image)
     image.load()
     low = getattr(image, "low", None)  # the lower bytes of 16, see `open_picture`
@@ -64,7 +65,16 @@ def to_srgb(image: Image.Image) -> Image.Image:
             raise
         except Exception:
             pass  # damaged EXIF turns nothing
-    image, alpha = _without_alpha(image)
+    if low is not None and low.paired:
+        high, rest, alpha, _ = low.split()
+        image = Image.fromarray(np.asarray(high).astype(np.uint16) * 256 + np.asarray(rest))
+        low = None
+    elif low is not None and image.mode == "RGB" and key:
+        clear = np.all(np.asarray(image) * 256.0 + np.asarray(low) == np.array(key), -1)
+        alpha = Image.fromarray(np.where(clear, 0, 255).astype(np.uint8))
+        del image.info["transparency"]
+    else:
+        image, alpha = _without_alpha(mended(image, getattr(image, "head", b"")))
     image = _sixteen(image, tags)
     try:
         image = _converted(image, profile) if low is None else _fine(image, low, profile)
@@ -170,67 +180,24 @@ def _fine(image: Image.Image, low: Image.Image, profile: bytes | None) -> Image.
     """
     if profile is not None:
         _opened(profile, "RGB")
-    curves = profile and _curves_and_matrix(profile)
-    srgb = _curves_and_matrix(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     out = []
     step = max(1, 2**20 // image.width)
     for top in range(0, image.height, step):
         box = (0, top, image.width, min(image.height, top + step))
         upper, lower = (np.asarray(part.crop(box).convert("RGB"), np.float32) for part in (image, low))
         values = (256 * upper + lower) / 257
-        if curves:
-            light = np.stack([curve(values[..., k] / 255) for k, curve in enumerate(curves[0])], -1)
-            light = np.clip(light @ (np.linalg.inv(srgb[1]) @ curves[1]).T, 0, 1)
-            values = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        color = None if profile is None else xyz(values / 255, profile)
+        if color is not None:
+            values = 255 * encoded(color @ xyz_to_light().T)
         elif profile is not None:
             below, between = np.floor(values), values % 1
             values = np.zeros_like(values)
             for corner in itertools.product((0, 1), repeat=3):
                 share = np.where(corner, between, 1 - between).prod(-1, keepdims=True)
-                color = Image.fromarray(np.minimum(below + corner, 255).astype(np.uint8))
-                values += share * np.asarray(_converted(color, profile))
+                near = Image.fromarray(np.minimum(below + corner, 255).astype(np.uint8))
+                values += share * np.asarray(_converted(near, profile))
         out.append((values + 0.5).astype(np.uint8))
     return Image.fromarray(np.concatenate(out))
-
-
-def _curves_and_matrix(profile: bytes) -> tuple[list, np.ndarray] | None:
-    """Of an ICC profile its curves to light and its matrix to XYZ; None where it has tables, or lacks one.
-
-    Source: ICC.1:2022, sections 7.3 (tags), 10.6 (curves), 10.18 (parametric curves), 10.31 (XYZ).
-    """
-    tags = {}
-    for place in range(132, 132 + 12 * min(100, struct.unpack_from(">I", profile, 128)[0]), 12):
-        name, start, length = struct.unpack_from(">4sII", profile, place)
-        tags[name] = profile[start : start + length]
-    names = [channel + kind for kind in (b"TRC", b"XYZ") for channel in (b"r", b"g", b"b")]
-    if b"A2B0" in tags or b"A2B1" in tags or not tags.keys() >= set(names):
-        return None
-    curves = [_curve(tags[name]) for name in names[:3]]
-    columns = [struct.unpack_from(">3i", tags[name], 8) for name in names[3:]]
-    return (curves, np.array(columns).T / 65536) if all(curves) else None
-
-
-def _curve(tag: bytes):
-    """A function of 0 to 1 from a tag of a curve; None for a kind that isn't known."""
-    if tag[:4] == b"curv":
-        (count,) = struct.unpack_from(">I", tag, 8)
-        table = np.frombuffer(tag, ">u2", count, 12)
-        if count > 1:
-            return lambda x: np.interp(x, np.linspace(0, 1, count), table / 65535)
-        gamma = table[0] / 256 if count else 1.0
-        return lambda x: x**gamma
-    kind = struct.unpack_from(">H", tag, 8)[0] if tag[:4] == b"para" else 5
-    if kind > 4:
-        return None
-    g, *rest = (value / 65536 for value in struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12))
-    a, b, c, d, e, f = {
-        0: lambda: (1, 0, 0, 0, 0, 0),
-        1: lambda: (*rest, 0, -rest[1] / rest[0], 0, 0),
-        2: lambda: (*rest[:2], 0, -rest[1] / rest[0], rest[2], rest[2]),
-        3: lambda: (*rest, 0, 0),
-        4: lambda: rest,
-    }[kind]()
-    return lambda x: np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
 
 
 def _opened(profile: bytes, *spaces: str):
@@ -244,11 +211,15 @@ def _opened(profile: bytes, *spaces: str):
 @lru_cache(8)
 def _gray_table(profile: bytes | None) -> np.ndarray:
     """The sRGB numbers of 65,536 grays, uint8."""
+    ramp = np.arange(65536.0)
     if profile is None:
-        curve = np.arange(65536.0)
+        curve = ramp
+    elif profile[16:20] == b"RGB " and (color := xyz(np.stack([ramp / 65535] * 3, -1), profile)) is not None:
+        _opened(profile, "RGB")
+        curve = 65535 * encoded(color[:, 1])
     else:
         source = _opened(profile, "GRAY", "RGB")
-        target = ImageCms.ImageCmsProfile(io.BytesIO(_built(_SRGB_CURVE)))
+        target = ImageCms.ImageCmsProfile(io.BytesIO(built(_SRGB_CURVE)))
         of_gray = source.profile.xcolor_space == "GRAY"
         ramp = np.arange(65536, dtype=np.uint16) if of_gray else np.arange(256, dtype=np.uint8)
         ramp = Image.fromarray(ramp[None]) if of_gray else Image.fromarray(np.stack([ramp] * 3, -1)[None])
@@ -317,39 +288,7 @@ def _stated(image: Image.Image, exif: dict) -> bytes | None:
             curve = np.stack([np.interp(_STEPS, steps, one) for one in table])
     if space is _SPACES[1] and curve is _SRGB_CURVE:
         return None
-    return _built(curve) if gray else _built(curve, space)
-
-
-def _built(curves: np.ndarray, space=None) -> bytes:
-    """An ICC profile of light as a table of the number, and of the colors of RGB; of gray without these.
-
-    Its form: International Color Consortium, Specification ICC.1:2010.
-    """
-
-    def numbers(values) -> bytes:
-        return b"XYZ " + bytes(4) + np.round(np.asarray(values) * 65536).astype(">i4").tobytes()
-
-    curves = (np.atleast_2d(curves).clip(0, 1) * 65535 + 0.5).astype(">u2")
-    curves = [b"curv" + struct.pack(">4xI", len(curve)) + curve.tobytes() for curve in curves]
-    parts = {b"wtpt": numbers(_D50)}
-    if space is None:
-        parts[b"kTRC"] = curves[0]
-    else:
-        white, *primaries = np.array([(x / y, 1, (1 - x - y) / y) for x, y in np.asarray(space, float)])
-        colors = np.transpose(primaries) * np.linalg.solve(np.transpose(primaries), white)
-        # Bradford's adaptation of the white to that of profiles.
-        gain = (_BRADFORD @ _D50) / (_BRADFORD @ white)
-        colors = np.linalg.solve(_BRADFORD, gain[:, None] * (_BRADFORD @ colors))
-        for k, letter in enumerate((b"r", b"g", b"b")):
-            parts[letter + b"XYZ"] = numbers(colors[:, k])
-            parts[letter + b"TRC"] = curves[k % len(curves)]
-    start, table, body = 132 + 12 * len(parts), struct.pack(">I", len(parts)), b""
-    for signature, part in parts.items():
-        table += signature + struct.pack(">II", start + len(body), len(part))
-        body += part + bytes(-len(part) % 4)
-    kind = b"GRAY" if space is None else b"RGB "
-    head = struct.pack(">I4xI4s4s4s12x4s28x", start + len(body), 0x02400000, b"mntr", kind, b"XYZ ", b"acsp")
-    return head + numbers(_D50)[8:] + bytes(48) + table + body
+    return built(curve) if gray else built(curve, space)
 
 
 def _warn(message: str) -> None:

@@ -28,8 +28,17 @@ class Tiff(TiffImageFile):
         tags.update(told)
         if bits == 12 or tags.get(259, 1) != 1:  # libtiff unpacks to this machine's order of bytes
             tags._prefix = _ORDER
+        flat = bits == 16 and tags.get(284) == 2 and tags.get(259, 1) == 1
+        if flat and tags.get(262) not in (0, 1, 2):
+            raise SyntaxError("it is a TIFF file of 16 bits in planes, of a kind that Pillow doesn't read")
         try:
             super()._setup()
+            if flat:  # planes of 16 bits that aren't compressed, which Pillow takes as of 8
+                kind = ";16" + ("L" if order == b"II" else "B")
+                self.tile = [
+                    t._replace(args=(t.args[0] + kind, *t.args[1:])) if t.args[0] in "RGBA" else t
+                    for t in self.tile
+                ]
         except (SyntaxError, KeyError) as error:
             raise SyntaxError(f"it is a TIFF file of a kind that Pillow doesn't read, {bits} bits") from error
         finally:
