@@ -163,7 +163,7 @@ def train(
         out = Path("runs", f"{model}-{recipe}") if out is None else Path(out)
         pictures = _data(data, settings.size, settings.colorful, out)
         built = zoo.build(model, pictures, settings.settings, settings.seed, init_from)
-        before = checkpoints.listed(out) if out.is_dir() else []
+        before = _written(checkpoints.listed(out)) if out.is_dir() else {}
         fit(built, pictures, settings, out)
     except DownloadError as error:
         others = [name for name, other in recipes.items() if not other.settings.get("pretrained")]
@@ -175,7 +175,7 @@ def train(
         return  # of several processes, the first one reports
     curve, lines = out / "learning_curve.png", []
     newest = checkpoints.listed(out)[0]
-    done = "It was trained already" if newest in before else "Trained"
+    done = "It was trained already" if _written([newest]).items() <= before.items() else "Trained"
     try:
         lines, image = history(out), io.BytesIO()
         learning_curve(out).savefig(image)
@@ -192,6 +192,11 @@ def train(
             raise _Failure(f"{error}; the checkpoint is kept, run it again with other --weights") from None
         print(f"{weights} has the weights in half precision.")
     print(f"Color a picture with them: colorlib colorize PICTURE --model {weights or out}")
+
+
+def _written(paths: list[Path]) -> dict[Path, int]:
+    """When some files were written."""
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 @app.command(context_settings=KNOBS)
@@ -278,12 +283,20 @@ def colorize(
         for note in notes:
             _say(f"colorlib: {note}", sys.stderr)
         if not found:
-            raise ValueError("there are no pictures in " + ", ".join(pictures))
+            where = ", ".join(pictures)
+            if os.path.isdir(out) and any(
+                os.path.realpath(out) == os.path.realpath(path) for path in pictures
+            ):
+                raise ValueError(f"pictures in --out, {out}, are taken for results; give another --out")
+            raise ValueError(f"there are no pictures in {where}")
         jobs = saving.plan(found, Path(out), samples, ending)
         saving.check(jobs, skip or force)
         for folder in {target.parent for job in jobs for target in job.targets} | {Path(out)}:
             saving.remove_leftovers(folder)
-        Path(out).mkdir(parents=True, exist_ok=True)  # now, and not after the first picture is colored
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)  # now, and not after the first picture is colored
+        except OSError as error:
+            raise ValueError(f"--out {out} can't be made a folder: {error.strerror or error}") from error
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise _Failure(error) from None
     made_by = f"colorlib {__version__}, model {Path(os.path.abspath(model)).name}"

@@ -7,7 +7,7 @@ those of the ab plane in CIE units. For anything else each function raises TypeE
 import torch
 from torch import Tensor
 
-from colorlib._check import came, floating, image, listed, whole
+from colorlib._check import came, finite, floating, image, listed, seen, whole
 from colorlib.color import rgb_to_gray, rgb_to_lab
 from colorlib.models import Colorizer
 from colorlib.training.batches import as_dict
@@ -27,7 +27,7 @@ def _pair(rgb: Tensor, truth: Tensor) -> None:
 def _pictures(rgb: Tensor, name: str = "rgb") -> Tensor:
     if 0 in image(rgb, 3, name, unit=True).shape[-2:]:
         raise ValueError(f"{name} must have at least one pixel; got {tuple(rgb.shape)}")
-    return rgb
+    return finite(rgb, name) if seen(rgb) else rgb
 
 
 def _broadcast(names: str, one: Tensor, other: Tensor) -> None:

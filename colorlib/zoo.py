@@ -211,7 +211,10 @@ def load(name_or_path, device=None) -> Colorizer:
         raise ValueError(
             f"{path} holds no whole weights of a model of this library: {_brief(error)}"
         ) from error
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device} can't be used here: {_brief(error)}") from error
 
 
 def _found(name_or_path) -> Path:

@@ -253,3 +253,14 @@ def test_help_tells_the_defaults_that_depend_on_the_model():
     # Lines may break anywhere.
     assert "[default:runs/MODEL-RECIPE]" in "".join(run("train", "--help").stdout.split())
     assert "[default:themodel'sown]" in "".join(run("colorize", "--help").stdout.split())
+
+
+def test_what_was_trained_again_is_not_said_to_have_been_trained_already(short, tmp_path):
+    out = tmp_path / "run"
+    assert run("train", "patch", "--out", out).exit_code == 0
+    newest = max(out.glob("checkpoint-*"))
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1  # a bit that fell over: the last steps are taken again
+    newest.write_bytes(content)
+    result = run("train", "patch", "--out", out)
+    assert result.exit_code == 0 and "Trained. " in result.output, result.output

@@ -306,6 +306,8 @@ def test_a_model_says_whether_its_samples_differ(name):
         (["", "--model", "WEIGHTS"], "PICTURES must be a name or a path; got an empty text"),
         (["PICTURE", "", "--model", "WEIGHTS"], "PICTURES must be a name or a path; got an empty text"),
         (["empty", "--model", "WEIGHTS"], "there are no pictures in empty"),
+        ([".", "--model", "WEIGHTS", "--out", "."], "pictures in --out, ., are taken for results"),
+        (["PICTURE", "--model", "WEIGHTS", "--out", "PICTURE"], "a.png can't be made a folder: File exists"),
         (
             ["PICTURE", "--model", "regression-world", "--temperature", "1"],
             "there is no --temperature",

@@ -196,7 +196,7 @@ def test_a_transparent_color_of_16_bits_is_that_color_alone():
 
 
 def test_a_page_a_zip_file_and_a_text_file_are_named():
-    first = np.zeros((8, 8, 3), np.uint8)
+    first = np.zeros((60, 64, 3), np.uint8)
     both = write_tiff(first, CHANCE.integers(0, 255, (64, 64, 3), np.uint8), compression="zlib")
     cut = both[:-5000] + bytes(50) + both[-4950:]  # in the middle of the second page's pixels
     assert whole(cut).max() == 0

@@ -130,3 +130,12 @@ def test_evaluate_measures_no_stand_ins(tmp_path):
     assert folder.unfit == damaged
     with pytest.raises(ValueError, match="none of the 2 pictures asked for can be read"):
         metrics.evaluate(model, folder, [0, 2])
+
+
+def test_what_is_no_number_is_not_measured():
+    rgb = torch.full((1, 3, 4, 4), 0.5)
+    broken = rgb.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    for pair in ((broken, rgb), (rgb, broken)):
+        with pytest.raises(ValueError, match="(rgb|truth) must be finite; 1 of its values are not"):
+            metrics.compare(*pair)

@@ -467,3 +467,9 @@ def test_shipped_weights(name):
         assert colored.shape[-2:] == photo.shape[-2:]
         assert (rgb_to_gray(colored) - gray).abs().max() < 5e-3  # its own lightness
         assert metrics.mean_chroma(colored) > 2  # not left gray
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="device cuda:7 can't be used here: "):
+        zoo.load("cic-world", "cuda:7")
