@@ -13,7 +13,7 @@ from test_pictures import icc, numbers, png, srgb, write_tiff
 CHANCE = np.random.default_rng(0)
 COLORS = CHANCE.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
-# 16 x 2 pixels of JPEG 2000 by imagecodecs 2025: ramps of 12 bits from 1100 to 3000, all white, of 4 bits, of
+# 16 x 2 pixels of JPEG 2000 by imagecodecs 2026.3.6: ramps of 12 bits from 1100 to 3000, all white, of 4 bits, of
 # 1 bit, and of signed 16 from 0 to 32767. Pillow writes no such depths.
 JPEG_2000 = {
     "rgb12": (
