@@ -13,8 +13,8 @@ from test_pictures import icc, numbers, png, srgb, write_tiff
 CHANCE = np.random.default_rng(0)
 COLORS = CHANCE.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
-# 16 x 2 pixels of JPEG 2000 by imagecodecs 2026.3.6: ramps of 12 bits from 1100 to 3000, all white, of 4 bits, of
-# 1 bit, and of signed 16 from 0 to 32767. Pillow writes no such depths.
+# 16 x 2 pixels of JPEG 2000 by imagecodecs 2026.3.6: a ramp of 12 bits from 1100 to 3000, all white, ramps of
+# 4 bits and of 1, and one of signed 16 from 0 to 32767. Pillow writes no such depths.
 JPEG_2000 = {
     "rgb12": (
         "0000CYEU2`4GM<}0000KW^{RQYH%_j00000YH%_j0000jYH%`W0000MX=r3}000020000G00RpL0000001sntY;pkr000005"
