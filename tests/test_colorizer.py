@@ -196,3 +196,61 @@ def test_old_names_in_weights_files_are_read(tmp_path):
     model = zoo.build("patch", World(16), {"patch": 5, "hidden_size": 8, "neurons": 4})
     assert PatchMLP.rebuild({"patch": 5, "hidden": 8}, model.state_dict()).settings == model.settings
     assert zoo.load("cic-world").image_size == 64  # written as "side"
+
+
+def test_the_guided_filter_is_the_least_squares_fit_of_each_window():
+    chance = torch.Generator().manual_seed(0)
+    guide, chroma = torch.rand(2, 1, 7, 9, generator=chance), torch.rand(3, 2, 2, 7, 9, generator=chance)
+    slope, offset = base.guided_coefficients(guide.double(), chroma.double(), radius=2, eps=0.01)
+
+    def window(x, row, column):
+        return x[..., max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].flatten(-2).double()
+
+    fits = torch.zeros(2, 3, 2, 2, 7, 9, dtype=torch.float64)
+    for row in range(7):
+        for column in range(9):
+            seen, wanted = window(guide, row, column), window(chroma, row, column)
+            # Ridge regression: eps times the squared slope is added to the mean squared error.
+            count = seen.shape[-1]
+            design = torch.stack([seen, torch.ones_like(seen)], -1)  # (B, 1, N, 2)
+            ridge = torch.diag(torch.tensor([0.01 * count, 0.0], dtype=torch.float64))
+            left = design.mT @ design + ridge
+            fit = torch.linalg.solve(left, design.mT @ wanted[..., None])[..., 0]
+            fits[..., row, column] = fit.movedim(-1, 0)
+    for got, fit in zip((slope, offset), fits, strict=True):
+        means = torch.stack(
+            [torch.stack([window(fit, row, column).mean(-1) for column in range(9)], -1) for row in range(7)],
+            -2,
+        )
+        torch.testing.assert_close(got, means)
+
+
+class Halves(Ramp):
+    """Chroma of two halves, at an eighth of the size: red on the left, blue on the right, mixed between."""
+
+    def chroma(self, lightness, samples, generator):
+        size = [side // 8 for side in lightness.shape[-2:]]
+        left = (torch.arange(size[1]) < size[1] / 2 - 0.5).float() * 40 - 20
+        left[size[1] // 2] = 0.0 if size[1] % 2 else left[size[1] // 2]
+        return left.expand(samples, len(lightness), 2, *size)
+
+
+@pytest.mark.parametrize("pixels", [2**20, 300])
+def test_no_color_runs_over_a_clear_edge(pixels, monkeypatch):
+    monkeypatch.setattr(base, "PIXELS_AT_ONCE", pixels)
+    gray = torch.full((1, 1, 64, 72), 0.35)  # nine cells, the edge in the middle of the fifth
+    gray[..., 36:] = 0.65
+    model = Halves()
+    plain, guided = (rgb_to_lab(model.colorize(gray, guided=how)[0])[0, 1] for how in (False, True))
+    near = slice(26, 46)
+    true = torch.where(torch.arange(72) < 36, 20.0, -20.0)
+    assert (plain - true)[:, near].abs().max() > 15 and (guided - true)[:, near].abs().max() < 8
+    # Where there is no edge, it changes nothing.
+    assert (guided - plain)[:, :8].abs().max() < 0.5
+
+
+def test_strips_of_enlarged_chroma_are_those_of_the_whole():
+    x = torch.rand(2, 3, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(x.flatten(0, 1), (33, 20), mode="bilinear", align_corners=False)
+    strips = [base._enlarged(x, top, min(4, 33 - top), (33, 20)) for top in range(0, 33, 4)]
+    torch.testing.assert_close(torch.cat(strips, -2).flatten(0, 1), whole)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import came, finite, image, inside, seen, whole
+from colorlib._check import came, finite, flag, image, inside, seen, whole
 from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
 from colorlib.training import Batch, Recipe
 
@@ -53,6 +53,8 @@ class Colorizer(nn.Module):
     image_size : int or None
         Shorter side in pixels of the pictures that the model has learned from. What it knows is how things
         look at that size, so :meth:`colorize` shows it larger pictures reduced to it. None: their own size.
+    guided : bool
+        Whether :meth:`colorize` enlarges chroma by a guided filter where it is not told otherwise.
     draws : bool
         Whether chance is at work with the knobs left as they are, so that samples differ.
     settings : dict
@@ -62,6 +64,7 @@ class Colorizer(nn.Module):
     command: ClassVar[str] = ""
     recipes: ClassVar[dict[str, Recipe]] = {}
     image_size: int | None = None
+    guided: bool = False
     draws: bool = False
     settings: dict = {}
 
@@ -102,7 +105,7 @@ class Colorizer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def chroma(self, lightness: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        """Give the ab of a lightness, (samples, B, 2, H, W), for L in [0, 100], (B, 1, H, W).
+        """Give the ab of a lightness, (samples, B, 2, H, W) or smaller, for L in [0, 100], (B, 1, H, W).
 
         :meth:`colorize` calls it without gradient and in evaluation mode. The generator, on the device of
         ``lightness``, is the only source of chance. Colors outside the sRGB gamut are allowed.
@@ -140,6 +143,7 @@ class Colorizer(nn.Module):
         seed: int | None = None,
         *,
         image_size: int | None = None,
+        guided: bool | None = None,
         **knobs,
     ) -> Tensor:
         """Color gray pictures: the model's chroma joined with the pictures' own lightness.
@@ -158,6 +162,10 @@ class Colorizer(nn.Module):
         image_size : int, optional
             The model sees pictures whose shorter side is longer than this reduced to it, and its chroma is
             enlarged again; the lightness keeps every detail. None: the model's own.
+        guided : bool, optional
+            Chroma that is smaller than the picture is enlarged by a guided filter, which gives it the edges
+            of the lightness; False: by bilinear interpolation, which lets colors run over edges. None: the
+            model's own.
         **knobs
             The model's own, listed with its ``chroma``.
 
@@ -170,6 +178,7 @@ class Colorizer(nn.Module):
         check_gray(gray)
         samples = whole(samples, "samples", 1)
         size = self.image_size if image_size is None else whole(image_size, "image_size", 1)
+        guided = self.guided if guided is None else flag(guided, "guided")
         # What a generator takes.
         seed = None if seed is None else whole(seed, "seed", -(2**63), 2**64 - 1)
         known = self.knobs()
@@ -190,7 +199,7 @@ class Colorizer(nn.Module):
         with evaluating(self):
             seen = _reduce(lightness, size).to(weight.dtype)
             ab = self.chroma(seen, samples, generator, **knobs).to(lightness)
-        return _join(lightness, ab)
+        return _join(lightness, ab, guided)
 
 
 @contextmanager
@@ -223,20 +232,61 @@ def _reduce(lightness: Tensor, size: int | None) -> Tensor:
     return F.interpolate(lightness, low, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _join(lightness: Tensor, ab: Tensor) -> Tensor:
+def _join(lightness: Tensor, ab: Tensor, guided: bool) -> Tensor:
     """Lightness (B, 1, H, W) and ab (S, B, 2, h, w), which is enlarged to it, as RGB (S, B, 3, H, W)."""
     samples, batch, _, *low = ab.shape
     height, width = lightness.shape[-2:]
-    if low != [height, width]:
-        ab = F.interpolate(ab.flatten(0, 1), (height, width), mode="bilinear", align_corners=False)
-        ab = ab.unflatten(0, (samples, batch))
+    slope = None
+    if guided and low != [height, width]:
+        guide = F.interpolate(lightness, low, mode="bilinear", align_corners=False, antialias=True)
+        slope, ab = guided_coefficients(guide / 100, ab)
     lightness = lightness.expand(samples, -1, -1, -1, -1)
     rgb = lightness.new_empty(samples, batch, 3, height, width)
     rows = max(1, PIXELS_AT_ONCE // (samples * batch * width))
     for top in range(0, height, rows):
         strip = (..., slice(top, top + rows), slice(None))
-        rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], ab[strip]], dim=2)))
+        chroma = _enlarged(ab, top, lightness[strip].shape[-2], (height, width))
+        if slope is not None:
+            slopes = _enlarged(slope, top, lightness[strip].shape[-2], (height, width))
+            chroma = torch.addcmul(chroma, slopes, lightness[strip] / 100)
+        rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], chroma], dim=2)))
     return rgb
+
+
+def guided_coefficients(
+    guide: Tensor, chroma: Tensor, radius: int = 1, eps: float = 3e-3
+) -> tuple[Tensor, Tensor]:
+    """Fit chroma (..., B, 2, h, w) as slope times guide plus offset in each window of 2 radius + 1 pixels.
+
+    The guide is (B, 1, h, w) in [0, 1]. Enlarged, slope and offset make of a larger guide a chroma that has
+    its edges. The more ``eps`` exceeds the guide's variance in a window, the flatter the slope there. Windows
+    end at the picture's edge.
+
+    Sources: He, Sun, Tang, "Guided Image Filtering", TPAMI 2013, section 3; He, Sun, "Fast Guided Filter",
+    2015.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        flat = x.flatten(0, -4)
+        flat = F.avg_pool2d(flat, 2 * radius + 1, 1, radius, count_include_pad=False)
+        return flat.unflatten(0, x.shape[:-3])
+
+    center, middle = mean(guide), mean(chroma)
+    slope = (mean(guide * chroma) - center * middle) / (mean(guide * guide) - center * center + eps)
+    return mean(slope), mean(middle - slope * center)
+
+
+def _enlarged(x: Tensor, top: int, rows: int, size: tuple[int, int]) -> Tensor:
+    """Some rows of maps (..., h, w), enlarged to a size by bilinear interpolation."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x[..., top : top + rows, :]
+    place = (torch.arange(top, top + rows, device=x.device) + 0.5) * (x.shape[-2] / size[0]) - 0.5
+    place = place.clamp(0, x.shape[-2] - 1)
+    above = place.long()
+    below, share = (above + 1).clamp(max=x.shape[-2] - 1), (place - above).to(x)[:, None]
+    x = torch.lerp(x[..., above, :], x[..., below, :], share)
+    flat = F.interpolate(x.flatten(0, -4), (rows, size[1]), mode="bilinear", align_corners=False)
+    return flat.unflatten(0, x.shape[:-3])
 
 
 def check_gray(gray: Tensor) -> None:

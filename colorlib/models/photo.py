@@ -199,7 +199,7 @@ class PretrainedUNet(Colorizer):
     and scale. The decoder's sizes and the ways in which gray is varied are this library's.
     """
 
-    command = "photo"
+    command, guided = "photo", True
     recipes = {
         "quick": replace(QUICK, settings={"mix": 0.8, "width": 8}),
         # Two runs, the second from the first one's weights: small pictures are cheap, and teach most of it.
@@ -312,11 +312,11 @@ class PretrainedUNet(Colorizer):
         rebalance: Annotated[float | None, "0 is muted, 1 as trained, 2 vivid."] = None,
         mirror: Annotated[bool, "Look at the mirrored picture, too: better, and twice as long."] = True,
     ) -> Tensor:
-        """Give the ab of a lightness, the same in all samples; see :meth:`Colorizer.chroma` and :class:`CIC`.
+        """Give ab at about a quarter of the size, the same in all samples; see :meth:`Colorizer.chroma`.
 
         A picture whose shorter side is below the model's ``image_size`` is enlarged to it. A temperature or
         rebalancing of None is the model's own. With ``mirror`` the answers to the picture and to the mirrored
-        one are averaged.
+        one are averaged. Annealed mean and rebalancing are those of :class:`CIC`.
         """
         lightness, samples = asked(self, lightness, samples, generator)
         temperature = self.temperature if temperature is None else temperature
@@ -332,8 +332,7 @@ class PretrainedUNet(Colorizer):
             logits = torch.logaddexp(logits, self.logits(shown.flip(-1)).flip(-1).log_softmax(1))
         if power != 1:
             logits = logits + (power - 1) * self.weights.log()[:, None, None]
-        ab = _resized(annealed_mean(logits, temperature), lightness.shape[-2:])
-        return ab.expand(samples, -1, -1, -1, -1)
+        return annealed_mean(logits, temperature).expand(samples, -1, -1, -1, -1)
 
 
 def _multiples(size) -> list[int]:
