@@ -224,6 +224,13 @@ def colorize(
             help="Shorter side in pixels at which the model sees the picture. [default: the model's own]"
         ),
     ] = None,
+    guided: Annotated[
+        bool | None,
+        typer.Option(
+            "--guided/--no-guided",
+            help="Let colors end where the lightness has an edge. [default: the model's own]",
+        ),
+    ] = None,
     ending: Annotated[
         str | None,
         typer.Option(
@@ -277,7 +284,7 @@ def colorize(
             raise ValueError(
                 f"--samples {samples}: a {kind} leaves nothing to chance, they would all be the same"
             )
-        knobs["image_size"] = image_size
+        knobs |= {"image_size": image_size, "guided": guided}
         colorizer.colorize(torch.full((1, 1, 16, 16), 0.5), seed=seed, **knobs)  # can it be done?
         found, notes = saving.found(pictures, Path(out))
         for note in notes:

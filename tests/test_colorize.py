@@ -440,3 +440,12 @@ def test_a_model_s_own_options_are_read_by_their_kinds(tmp_path):
     assert result.exit_code == 1 and "--dropout takes no value; got 'yes'" in result.output
     result = run(picture, "--model", "cic-world", "--temperature", "hot", "--out", tmp_path / "g")
     assert result.exit_code == 1 and "--temperature must be a number; got 'hot'" in result.output
+
+
+def test_colors_end_at_edges_where_that_is_wished(weights, tmp_path):
+    picture = photograph(tmp_path / "a.png", (60, 40))
+    made = []
+    for name, option in (("own", []), ("on", ["--guided"]), ("off", ["--no-guided"])):
+        assert run(picture, "--model", weights, "--out", tmp_path / name, *option).exit_code == 0
+        made.append((tmp_path / name / "a.png").read_bytes())
+    assert made[0] == made[2] != made[1]
