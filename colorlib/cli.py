@@ -73,7 +73,7 @@ def _note(message) -> None:
     tqdm.write(f"colorlib: {message}", file=sys.stderr)  # on a line of its own, where a bar is shown
 
 
-def _data(sources: list[str], size: int, colorful: float, out: Path | None = None):
+def _data(sources: list[str], size: int, colorful: float, out: Path | None = None, held_out=None):
     """The data that --data names, without what training to `out` and coloring make."""
     from colorlib.data import Folder, World
     from colorlib.data.pictures import Listing
@@ -83,7 +83,7 @@ def _data(sources: list[str], size: int, colorful: float, out: Path | None = Non
     if not drawn:
         # The two commands' own folders, as they are seen from here and from each folder of pictures.
         made = [Path(source, name) for source in (".", *sources) for name in ("runs", "colored") if source]
-        folder = Folder(sources, size, colorful, [*made, out] if out else made)
+        folder = Folder(sources, size, colorful, [*made, out] if out else made, held_out)
         if os.environ.get("RANK", "0") == "0":
             if folder.results:
                 _note(
@@ -95,6 +95,10 @@ def _data(sources: list[str], size: int, colorful: float, out: Path | None = Non
         return folder
     if len(sources) > 1:
         raise ValueError(f"--data {drawn[0]} stands alone: a drawn world can't be mixed with other data")
+    if held_out is not None:
+        raise ValueError(
+            "holding out is for folders and zip files: a drawn world has new pictures without end"
+        )
     return World(size, kinds[drawn[0]])
 
 
@@ -125,6 +129,9 @@ def train(
         Path | None,
         typer.Option(help="At the end, write the trained weights here too, small, ending in .safetensors."),
     ] = None,
+    hold_out: Annotated[
+        bool, typer.Option("--hold-out", help="Leave a tenth out, for 'colorlib evaluate --held-out'.")
+    ] = False,
     show: Annotated[
         bool,
         typer.Option("--show", help="Print the model's recipes and the settings of this one; train nothing."),
@@ -161,7 +168,7 @@ def train(
         if out == "":
             raise ValueError("--out must name a folder; got an empty text")
         out = Path("runs", f"{model}-{recipe}") if out is None else Path(out)
-        pictures = _data(data, settings.size, settings.colorful, out)
+        pictures = _data(data, settings.size, settings.colorful, out, False if hold_out else None)
         built = zoo.build(model, pictures, settings.settings, settings.seed, init_from)
         before = _written(checkpoints.listed(out)) if out.is_dir() else {}
         fit(built, pictures, settings, out)
@@ -417,49 +424,79 @@ def _bar(name: str):
 @app.command(context_settings=KNOBS)
 def evaluate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    models: Annotated[list[str], typer.Argument(help=MODEL_HELP + " Or several, for one table.")],
     data: Annotated[list[str], typer.Option(help=DATA_HELP)] = ["world"],  # noqa: B006 typer reads it only
     count: Annotated[int, typer.Option(help="How many pictures, spread evenly over the data.")] = 500,
     size: Annotated[
         int | None,
-        typer.Option(help="Side in pixels of the squares taken. [default: what the model learned from]"),
+        typer.Option(
+            help="Side in pixels of the squares taken. [default: what the first model learned from]"
+        ),
     ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Take the tenth that 'train --hold-out' leaves out.")
+    ] = False,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table to a new file.")] = None,
 ) -> None:
-    """Color pictures whose colors are known, and print how near the model comes.
+    """Color pictures whose colors are known, and print how near each model comes.
+
+    Beside the models stand what is left gray, the one color that comes nearest when all is painted in it, and
+    the truth. What the columns are, the documentation of colorlib.metrics.compare says.
 
     Each model has options of its own, such as --temperature: 'colorlib models' lists them.
     """
+    from csv import writer
+
     import torch
 
     from colorlib import metrics, zoo
+    from colorlib._files import write_whole
     from colorlib.options import knobs_of, split
 
     try:
         if count < 1:
             raise ValueError(f"--count must be at least 1; got {count}")
-        colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
-        names, asked = split([model, *context.args])
-        if len(names) != 1:
-            raise ValueError(f"MODEL must be one model; got {', '.join(names) or 'none'}")
-        model = names[0]
-        knobs = knobs_of(colorizer, asked)
-        for name, value in knobs.items():
+        if csv is not None and (not csv or os.path.lexists(csv)):
+            raise ValueError(
+                f"--csv must name a new file; {csv!r} is " + ("there already" if csv else "empty")
+            )
+        names, asked = split([*models, *context.args])
+        if len(set(names)) != len(names):
+            raise ValueError(f"each MODEL must be named once; got {', '.join(names)}")
+        colorizers = {name: zoo.load(name, "cuda" if torch.cuda.is_available() else "cpu") for name in names}
+        knobs = {name: knobs_of(colorizer, asked) for name, colorizer in colorizers.items()}
+        for name, value in knobs[names[0]].items():
             if isinstance(value, Path):
                 raise ValueError(f"--{name} belongs to a single picture: use colorize")
-        pictures = _data(data, (colorizer.image_size or 64) if size is None else size, 0.0)
+        size = (colorizers[names[0]].image_size or 64) if size is None else size
+        pictures = _data(data, size, 0.0, held_out=True if held_out else None)
         total = len(pictures) if hasattr(pictures, "__len__") else count
         indices = torch.linspace(0, total - 1, min(count, total)).long().tolist()
-        figures = metrics.evaluate(colorizer, pictures, indices, **knobs)
+        rows = {}
+        for name, colorizer in colorizers.items():
+            figures = metrics.evaluate(colorizer, pictures, indices, **knobs[name])
+            rows[name] = figures.pop("model")
+        rows |= {
+            "left gray": figures["gray"],
+            "one color": figures["constant"],
+            "the truth": figures["truth"],
+        }
+        if csv is not None:
+            table = io.StringIO(newline="")
+            writer(table).writerows(
+                [["", *metrics.NUMBERS], *([name, *row.values()] for name, row in rows.items())]
+            )
+            write_whole(Path(csv), table.getvalue().encode())
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise _Failure(error) from None
     unread = sum(index in getattr(pictures, "unfit", ()) for index in indices)
-    print(f"{model} on {len(indices) - unread} pictures of {pictures!r}")
+    print(f"{', '.join(names)} on {len(indices) - unread} pictures of {pictures!r}")
     if unread:
         print(f"{unread} of the {len(indices)} chosen can't be read and are left out, see above.")
-    names = list(figures["model"])
-    print(" " * 12 + "".join(f"{name:>10}" for name in names))
-    for who, title in (("model", "the model"), ("gray", "left gray"), ("truth", "the truth")):
-        print(f"{title:12}" + "".join(f"{figures[who][name]:10.3f}" for name in names))
+    wide = max(map(len, rows))
+    print(" " * wide + "".join(f"{number:>10}" for number in metrics.NUMBERS))
+    for name, row in rows.items():
+        print(f"{name:{wide}}" + "".join(f"{row[number]:10.3f}" for number in metrics.NUMBERS))
 
 
 @app.command()

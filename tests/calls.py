@@ -154,7 +154,7 @@ CALLS = {
     },
     "color.rgb_to_gray": lambda: (color.rgb_to_gray, {"rgb": RGB}),
     "color.fit_gamut": lambda: (color.fit_gamut, {"lab": color.rgb_to_lab(RGB)}),
-    "color.colorfulness": lambda: (color.colorfulness, {"rgb": RGB}),
+    "color.colorfulness": lambda: (color.colorfulness, {"rgb": RGB, "absolute": False}),
     "color.ab_bins": lambda: (color.ab_bins, {"device": None, "dtype": torch.float64}),
     "color.soft_encode": lambda: (color.soft_encode, {"ab": AB, "k": 3, "sigma": 5.0}),
     "color.annealed_mean": lambda: (
@@ -349,12 +349,16 @@ CALLS = {
         metrics.divergence,
         {"exact": rand(2, 5).softmax(1), "predicted": rand(2, 5).softmax(1), "dim": 1},
     ),
+    "metrics.best_constant": lambda: (metrics.best_constant, {"ab": rand(9, 2)}),
     "metrics.compare": lambda: (metrics.compare, dict(PAIR)),
     "metrics.evaluate": lambda: (
         metrics.evaluate,
         {"model": built("ResNetRegressor"), "data": world(), "indices": [0, 1]},
     ),
-    "data.Folder": lambda: (data.Folder, {"path": folder(), "size": 8, "colorful": 0.0}),
+    "data.Folder": lambda: (
+        data.Folder,
+        {"path": folder(), "size": 8, "colorful": 0.0, "held_out": None},
+    ),
     "data.Folder.batch": lambda: (data.Folder(folder(), 8).batch, {"indices": [0, 1], "device": None}),
     "data.Folder.__getitem__": lambda: (data.Folder(folder(), 8).__getitem__, {"index": 1}),
     "data.picture_files": lambda: (data.picture_files, {"path": folder()}),

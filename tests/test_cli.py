@@ -1,5 +1,6 @@
 """The command line, as a newcomer uses it."""
 
+import csv
 import dataclasses
 import subprocess
 import sys
@@ -181,6 +182,42 @@ def test_evaluate_says_what_it_leaves_out_and_measures_the_others(weights, tmp_p
     assert [line.split(" ")[1] for line in lines[1:]] == [f"{number}.jpg" for number in (1, 2, 4, 5, 7, 8)]
 
 
+def test_evaluate_compares_several_models_in_a_table(tmp_path):
+    names, table = ["regression-world", "cic-world"], tmp_path / "table.csv"
+    result = run("evaluate", *names, "--count", 3, "--size", 64, "--csv", table)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert [line.split("  ")[0] for line in lines[2:]] == [*names, "left gray", "one color", "the truth"]
+    alone = [
+        run("evaluate", name, "--count", 3, "--size", 64).output.splitlines()[2].split() for name in names
+    ]
+    assert alone == [line.split() for line in lines[2:4]]
+    rows = list(csv.DictReader(table.open()))
+    assert [row[""] for row in rows] == [*names, "left gray", "one color", "the truth"]
+    assert f"{float(rows[0]['ab error']):.3f}" == alone[0][1]
+    for arguments, said in (
+        ([*names, "--csv", table], "must name a new file"),
+        ([names[0], names[0]], "each MODEL must be named once"),
+        ([*names, "--temperature", "1"], "temperature"),
+        ([names[0], "--held-out"], "a drawn world has new pictures without end"),
+    ):
+        refused = run("evaluate", *arguments, "--count", 3)
+        assert refused.exit_code == 1 and said in refused.output, refused.output
+
+
+def test_what_training_holds_out_is_measured_on(tmp_path, short):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for letter in "abcdefghijkl":  # of which h, k and l are held out
+        photograph(photos / f"{letter}.jpg")
+    result = run("train", "regression", "--data", photos, "--hold-out", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    result = run("evaluate", tmp_path / "run", "--data", photos, "--held-out")
+    assert "on 3 pictures" in result.output, result.output
+    result = run("train", "regression", "--data", photos, "--out", tmp_path / "run")
+    assert result.exit_code == 1 and "held_out=False" in result.output, result.output
+
+
 @pytest.mark.parametrize("command", [("train", "regression"), ("evaluate", "WEIGHTS")])
 def test_a_damaged_zip_file_is_one_sentence(command, short, weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -244,7 +281,7 @@ def test_evaluate_draws_as_it_is_told():
     for knobs in ((), ("--top-p", 1e-6), ("--temperature", 1e-3)):
         result = run("evaluate", "pixcolor-world-plain", "--count", 2, *knobs)
         assert result.exit_code == 0, result.output
-        figures[knobs[:1]] = [line for line in result.output.splitlines() if "the model" in line]
+        figures[knobs[:1]] = [line for line in result.output.splitlines() if "pixcolor-world-plain  " in line]
     # So small a share leaves the likeliest level alone, and so cold a draw takes it.
     assert figures["--top-p",] == figures["--temperature",] != figures[()]
 

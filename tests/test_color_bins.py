@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -420,6 +421,12 @@ def test_smooth_prior_spreads_each_share():
 def test_colorfulness_has_signs():
     """Absolute values, a common mistake, would give 206.52."""
     assert color.colorfulness(torch.eye(3).unsqueeze(1)).item() == pytest.approx(275.43, abs=0.005)
+
+
+def test_colorfulness_of_published_tables_is_the_one_without_signs():
+    rocket = torch.from_numpy(skimage.data.rocket()).permute(2, 0, 1) / 255
+    assert color.colorfulness(rocket).item() == pytest.approx(38.56, abs=0.005)
+    assert color.colorfulness(rocket, absolute=True).item() == pytest.approx(28.98, abs=0.005)
 
 
 def test_colorfulness_is_its_formula():

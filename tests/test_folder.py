@@ -1,5 +1,7 @@
 """A folder of pictures as training data."""
 
+import hashlib
+import io
 import os
 import pickle
 import threading
@@ -490,3 +492,35 @@ def test_a_zip_file_that_is_another_one_meanwhile_gives_no_other_pictures(pictur
         f"a/{k}.png in {path} can't be read: it was changed meanwhile; it is left out" for k in (1, 3)
     ]
     assert torch.equal(rgb[2:], wanted[2:])
+
+
+def test_a_tenth_is_held_out_by_name_whatever_else_is_there(tmp_path):
+    names = [f"{kind}/{k:03}.png" for kind in ("sea", "wood") for k in range(300)]
+    small = io.BytesIO()
+    Image.new("RGB", (2, 2), "red").save(small, "PNG")
+    for count in (600, 150):
+        with zipfile.ZipFile(tmp_path / f"{count}.zip", "w") as archive:
+            for name in names[:count]:
+                archive.writestr(name, small.getvalue())
+    part = {
+        (count, held): Folder(tmp_path / f"{count}.zip", 2, held_out=held)
+        for count in (600, 150)
+        for held in (None, True, False)
+    }
+    held, kept = set(part[600, True].names), set(part[600, False].names)
+    assert not held & kept and held | kept == set(names) and 30 < len(held) < 90
+    assert set(part[150, True].names) == held & set(names[:150])
+    chosen = [
+        n for n in names if int.from_bytes(hashlib.sha256(n.encode()).digest()[:4], "big") / 2**32 < 0.1
+    ]
+    assert held == set(chosen)
+    assert len({folder.identity for folder in part.values()}) == len(part)
+    assert "held_out=True" in repr(part[600, True]) and "held_out" not in repr(part[600, None])
+    few = [name for name in names if name not in held][:2]
+    with zipfile.ZipFile(tmp_path / "few.zip", "w") as archive:
+        for name in few:
+            archive.writestr(name, small.getvalue())
+    with pytest.raises(ValueError, match="no pictures among the tenth held out"):
+        Folder(tmp_path / "few.zip", 2, held_out=True)
+    with pytest.raises(TypeError, match="held_out must be"):
+        Folder(tmp_path / "few.zip", 2, held_out="yes")

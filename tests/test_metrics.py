@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.optimize import minimize
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 from colorlib import metrics
-from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
+from colorlib.color import ab_bins, fit_gamut, lab_to_rgb, rgb_to_gray, rgb_to_lab
 from colorlib.data import Folder, World
 from colorlib.models import ResNetRegressor
 
@@ -94,6 +95,7 @@ def test_evaluate_is_the_mean_over_all_pictures_whatever_the_batches():
     assert figures["model"] == pytest.approx(metrics.compare(colored, truth), rel=1e-4)
     assert figures["gray"]["ab error"] == pytest.approx(figures["truth"]["chroma"], abs=1e-2)
     assert figures["truth"]["PSNR"] == math.inf and figures["truth"]["ab error"] == 0
+    assert figures["truth"]["hue"] == figures["truth"]["balanced"] == 1 and figures["gray"]["hue"] == 0
     with pytest.raises(ValueError, match="at least one picture"):
         metrics.evaluate(model, world, [])
     with pytest.raises(ValueError, match="at least one picture"):
@@ -139,3 +141,67 @@ def test_what_is_no_number_is_not_measured():
     for pair in ((broken, rgb), (rgb, broken)):
         with pytest.raises(ValueError, match="(rgb|truth) must be finite; 1 of its values are not"):
             metrics.compare(*pair)
+
+
+def bins_of(ab):
+    """The nearest of the 313 bins of each color, by all distances."""
+    return ((ab[:, None] - ab_bins().numpy()) ** 2).sum(-1).argmin(1)
+
+
+def test_balanced_counts_each_color_bin_once():
+    # Many pixels of few colors and few of others, so that plain and balanced differ.
+    truth = 0.5 + 0.5 * (pictures(2, 2, 16) - 0.5) ** 3
+    rgb = (truth + 0.2 * (pictures(1, 2, 16) - 0.5)).clamp(0, 1)
+    lab, true = (rgb_to_lab(x)[:, 1:].movedim(1, -1).reshape(-1, 2).numpy() for x in (rgb, truth))
+    right = np.linalg.norm(lab - true, axis=1)[:, None] <= np.arange(151)
+    nearest = bins_of(true)
+    wanted = np.mean([right[nearest == bin].mean() for bin in np.unique(nearest)])
+    numbers = metrics.compare(rgb, truth)
+    assert numbers["balanced"] == pytest.approx(wanted, abs=1e-6)
+    assert abs(numbers["balanced"] - numbers["accuracy"]) > 1e-3
+
+
+def test_hue_is_right_within_thirty_degrees_of_the_colored_pixels():
+    angles = torch.tensor([0, 29, -29, 31, -31, 180, 10, 0], dtype=torch.float64).deg2rad()
+    chroma = torch.tensor([20, 20, 20, 20, 20, 20, 0, 20], dtype=torch.float64)  # one left gray
+    truth = torch.full((1, 3, 1, 8), 60.0, dtype=torch.float64)
+    rgb = truth.clone()
+    start = math.radians(200)
+    true = torch.tensor([25, 25, 25, 25, 25, 25, 25, 9], dtype=torch.float64)  # the last one has no hue
+    for lab, size, angle in ((truth, true, torch.zeros(8)), (rgb, chroma, angles)):
+        lab[0, 1, 0], lab[0, 2, 0] = size * (start + angle).cos(), size * (start + angle).sin()
+    assert metrics.compare(lab_to_rgb(rgb), lab_to_rgb(truth))["hue"] == pytest.approx(3 / 7)
+    gray = torch.full((1, 3, 4, 4), 0.3)
+    assert math.isnan(metrics.compare(gray, gray)["hue"])
+
+
+def test_the_best_constant_is_the_geometric_median():
+    ab = 20 * torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ab[:100, 0] += 60
+    found = metrics.best_constant(ab)
+    wanted = minimize(lambda at: np.linalg.norm(ab.numpy() - at, axis=1).mean(), [0, 0], method="Nelder-Mead")
+    assert found.numpy() == pytest.approx(wanted.x, abs=0.01)
+    assert (found - ab.mean(0)).norm() > 1  # it is not the mean
+    most = torch.tensor([[5.0, 5.0]] * 3 + [[0.0, 90.0], [70.0, 0.0]])
+    assert metrics.best_constant(most).tolist() == pytest.approx([5, 5], abs=0.01)
+    with pytest.raises(ValueError, match=r"\(N, 2\)"):
+        metrics.best_constant(torch.zeros(0, 2))
+
+
+def test_one_color_is_the_one_that_fits_these_pictures_best():
+    class Brown:
+        rgb = (0.8 * pictures(0, 40, 16) + torch.tensor([0.2, 0.1, 0.0])[:, None, None]) ** 1.5
+
+        def batch(self, indices, device=None):
+            return {"rgb": self.rgb[indices]}
+
+    figures = metrics.evaluate(ResNetRegressor.small().eval(), Brown(), range(40))
+    truth = rgb_to_lab(Brown.rgb)
+    errors = {}
+    for a in range(-12, 13, 4):
+        for b in range(-12, 25, 4):
+            lab = truth.clone()
+            lab[:, 1], lab[:, 2] = a, b
+            errors[a, b] = (rgb_to_lab(lab_to_rgb(fit_gamut(lab))) - truth)[:, 1:].norm(dim=1).mean().item()
+    assert figures["constant"]["ab error"] <= min(errors.values()) + 0.05
+    assert figures["constant"]["ab error"] < errors[0, 0] - 1 and figures["constant"]["chroma"] > 1

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorlib._check import device_of, listed, number, whole
+from colorlib._check import device_of, flag, listed, number, whole
 from colorlib.color import colorfulness
 
 from .archive import Archive
@@ -66,11 +66,23 @@ class Folder:
         black and white and those nearly so.
     without : sequence of str or Path
         Folders inside that are passed over.
+    held_out : bool, optional
+        True takes about a tenth of the pictures, for measuring, False all others, for training; None takes
+        all. Which tenth is told by a hash of each picture's name, so that it stays the same picture by
+        picture whatever else is added to the folder.
     """
 
-    def __init__(self, path, size: int = 64, colorful: float = 0.0, without=()):
+    def __init__(
+        self,
+        path,
+        size: int = 64,
+        colorful: float = 0.0,
+        without=(),
+        held_out: bool | None = None,
+    ):
         self.size = whole(size, "size", 1, 2**16)
         self.colorful = number(colorful, "colorful", "[0, inf)")
+        self.held_out = None if held_out is None else flag(held_out, "held_out")
         self.paths = _paths(path, "path")
         if not self.paths:
             raise ValueError("path must name a folder or a zip file; got none")
@@ -91,15 +103,21 @@ class Folder:
             )
             if not found.names:
                 raise ValueError(f"no pictures in {one}{_besides(found, kinds.values())}")
+            if held_out is not None:
+                found = found._replace(names=[n for n in found.names if is_held_out(n) == held_out])
             archive = self._archive(place) if self._zipped[place] else None
             self._places += [(place, name, archive and archive.stamp(name)) for name in found.names]
             others += found.others
+        if not self._places:
+            kept = "among the tenth held out" if held_out else "left by holding a tenth out"
+            raise ValueError(f"no pictures {kept} of {', '.join(map(str, self.paths))}")
         self.names = tuple(name for _, name, _ in self._places)
         self.others, self.results = tuple(others), tuple(results)
 
     def __repr__(self) -> str:
         # Without the folders above it: the same pictures on another machine are the same data.
         colorful = f", colorful={self.colorful}" if self.colorful else ""
+        colorful += "" if self.held_out is None else f", held_out={self.held_out}"
         names = ", ".join(repr(os.path.basename(os.path.abspath(path))) for path in self.paths)
         names = names if len(self.paths) == 1 else f"[{names}]"
         return f"Folder({names}, size={self.size}{colorful}; {len(self)} pictures, {self.identity[:8]})"
@@ -262,6 +280,16 @@ class Folder:
             if float(colorfulness(rgb)) < self.colorful:
                 return None
         return pixels
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a picture is among the tenth that training doesn't see: by its path, with ``/`` between parts.
+
+    >>> [name for name in ("f.jpg", "g.jpg", "h.jpg", "i.jpg") if is_held_out(name)]
+    ['h.jpg']
+    """
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return int(digest[:8], 16) < 2**32 // 10
 
 
 _LEFT: list[_Process] = []
