@@ -8,6 +8,7 @@ import pytest
 # Networks this small gain nothing from more threads, and lose much where the cores are shared, as by pytest's
 # workers. It has to be said before torch is imported, and holds for what the tests start, kernels too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["COLORLIB_STATIC"] = "1"  # the chapters' outputs become the book's
 
 collect_ignore_glob = ["*/conftest.py"]  # there are no doctests in these, and two modules of one name
 

@@ -52,7 +52,8 @@ def build() -> int:
     # Called through this very Python, so that it is this environment's also where that is not activated.
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", "--warningiserror", "--keep-going", str(ROOT)]
-    status = subprocess.run(command, cwd=ROOT).returncode
+    # No kernel runs behind a page: what computes in a notebook is shown there as ready-made pictures.
+    status = subprocess.run(command, cwd=ROOT, env={**os.environ, "COLORLIB_STATIC": "1"}).returncode
     if status:
         remove(BUILD / "html")
         print("\nThe book was not built: see the errors above.", file=sys.stderr)

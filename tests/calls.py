@@ -336,6 +336,11 @@ CALLS = {
         show.choices,
         {"images": IMAGES, "names": ["a", "b"], "title": "t", "start": 1, "width": 64, "alt": None},
     ),
+    "show.live": lambda: (
+        show.live,
+        {"function": lambda shade=0.5: torch.zeros(3, 2, 2), "alt": "a square", "width": 64}
+        | {"shade": [0.0, 0.5]},
+    ),
     "show.claim": lambda: (
         show.claim,
         {"identifier": "S1.1", "source": "a", "claimed": "b", "ours": "c", "held": True},

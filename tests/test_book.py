@@ -78,23 +78,6 @@ def address(book):
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI has no chromium: install Debian's package chromium")
-        pytest.skip(
-            "no chromium on this machine: install Debian's package chromium to test the pages in a browser"
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def open_page(browser, address):
     """A function that opens a page of the book with no network, and what went wrong there as a list."""
