@@ -19,14 +19,16 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
 from PIL import Image
 
-from colorlib._check import came, listed, string, whole
+from colorlib._check import came, choice, listed, string, whole
 
-__all__ = ["HTMLFigure", "choices", "claim", "figure", "frames", "grid", "live"]
+__all__ = ["HTMLFigure", "choices", "claim", "drawing", "figure", "frames", "grid", "live"]
 
 # Pictures up to this side are shown as the pixels they are; larger ones are photographs and are smoothed.
 _PIXEL_ART_SIDE = 128
@@ -34,6 +36,7 @@ _PIXEL_ART_SIDE = 128
 _LARGEST_SIDE = 800
 _LARGEST_LOSSLESS = 150_000  # bytes
 _FIGURE_DPI = 144
+_DRAWINGS = Path(__file__).parent / "drawings"
 
 
 @dataclass(eq=False, repr=False)
@@ -125,6 +128,30 @@ def figure(fig, alt: str) -> HTMLFigure:
         '<figure class="colorlib-figure" style="margin:1em 0;overflow-x:auto" tabindex="0"'
         f' aria-label="{html.escape(alt)}">{markup}</figure>',
         f"figure: {alt}",
+    )
+
+
+def drawing(name: str, caption: str) -> HTMLFigure:
+    """Show one of the library's drawings of a system, light or dark as the reader's screen, with a caption.
+
+    They are ``"one_way"``, what all models share, ``"regressors"``, ``"cic"``, ``"masks"``,
+    ``"gated_block"`` and ``"patchgan"``. A screen reader says what a drawing shows.
+
+    >>> drawing("one_way", "Figure 1. One way for all models.")
+    drawing: one_way
+    """
+    name = choice(name, "name", sorted(path.stem for path in _DRAWINGS.glob("*.svg")))
+    svg = (_DRAWINGS / f"{name}.svg").read_bytes()
+    root = ElementTree.fromstring(svg)
+    alt, width = root.findtext("{*}title"), root.get("width")
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+    # As with charts: on a phone it scrolls, for its letters would be too small to read.
+    style = f"width:100%;height:auto;max-width:{width}px;min-width:min({width}px,520px);margin:0"
+    return HTMLFigure(
+        '<figure class="colorlib-figure" style="margin:1em 0;overflow-x:auto" tabindex="0"'
+        f' aria-label="{html.escape(alt)}"><img src="{uri}" alt="{html.escape(alt)}" style="{style}">'
+        f"<figcaption>{html.escape(string(caption, 'caption'))}</figcaption></figure>",
+        f"drawing: {name}",
     )
 
 
@@ -429,24 +456,27 @@ def _upload(name: str, control, pictures: dict, trouble):
 _VERDICTS = {True: "held", False: "did not hold", "in part": "held in part"}
 
 
-def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | str) -> None:
+def claim(identifier: str, source: str, claimed: str, ours: str, held: bool | str | list) -> None:
     """Show what a source claims beside what this chapter measured, and hand both to the ledger of claims.
 
     The texts are also stored with the executed notebook under the names ``ID-source``, ``ID-claim``,
     ``ID-ours`` and ``ID-held``. The ledger page reads them there, so none of its numbers is typed by hand.
     The identifier is that of the ledger, S, digits, point, digits, for instance ``"S0.3"``; `ours` tells the
-    numbers measured here in a sentence, as `claimed` tells the claim. `held` is True, False or ``"in part"``;
-    computed from the numbers, never a constant.
+    numbers measured here in a sentence, as `claimed` tells the claim. `held` is True, False, ``"in part"`` or
+    a list of checks, of which all, none or some held; computed from the numbers, never a constant.
     """
     from IPython.display import display
 
     if not re.fullmatch(r"S\d+\.\d+", string(identifier, "identifier")):
         raise ValueError(f"identifier must look like S0.3; got {identifier!r}")
     source, claimed, ours = string(source, "source"), string(claimed, "claimed"), string(ours, "ours")
+    if isinstance(held, list) and held:
+        checks = [bool(check) for check in held]
+        held = "in part" if any(checks) and not all(checks) else all(checks)
     if isinstance(held, np.bool_) or (isinstance(held, torch.Tensor) and held.dtype == torch.bool):
         held = bool(held.all())
     if not isinstance(held, (bool, str)) or held not in _VERDICTS:
-        raise ValueError(f"held must be True, False or 'in part'; got {came(held)}")
+        raise ValueError(f"held must be True, False, 'in part' or a list; got {came(held)}")
     verdict = _VERDICTS[held]
     rows = [("Source", source), ("Claim", claimed), ("Measured here", ours), ("Verdict", verdict)]
     body = "".join(

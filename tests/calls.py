@@ -336,6 +336,7 @@ CALLS = {
         show.choices,
         {"images": IMAGES, "names": ["a", "b"], "title": "t", "start": 1, "width": 64, "alt": None},
     ),
+    "show.drawing": lambda: (show.drawing, {"name": "cic", "caption": "Figure 1."}),
     "show.live": lambda: (
         show.live,
         {"function": lambda shade=0.5: torch.zeros(3, 2, 2), "alt": "a square", "width": 64}

@@ -64,7 +64,7 @@ def test_every_public_function_is_here():
 # Wrong arguments: (what it is, the value, whether it must be refused or taken; either is fine for the rest).
 
 REFUSE, TAKE, EITHER = "refuse", "take", "either"
-FREE = ("title", "alt", "source", "claimed", "ours")  # any text will do
+FREE = ("title", "alt", "source", "claimed", "ours", "caption")  # any text will do
 PATHS = ("name_or_path", "init_from")
 OPTIONAL = ("generator", "prior", "device", "rebalance")  # None has a meaning
 NO_NUMBERS = ("3", math.nan, [3], 3j, b"3", {}, torch.ones(2))

@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -185,3 +187,68 @@ def test_wrong_choices_are_named():
         show.choices(four, ["a", "b"], "t", start=4)
     with pytest.raises(ValueError, match="title must not be empty"):
         show.choices(four, ["a", "b"], "")
+
+
+@pytest.mark.parametrize(
+    "checks, words",
+    [([True, True], "held"), ([True, False], "held in part"), ([False, torch.tensor(False)], "did not hold")],
+)
+def test_a_claim_of_several_checks_holds_in_all_in_part_or_not(checks, words, capsys):
+    show.claim("S9.1", source="s", claimed="c", ours="o", held=checks)
+    assert f"Verdict: {words}." in capsys.readouterr().out
+
+
+DRAWINGS = sorted((Path(show.__file__).parent / "drawings").glob("*.svg"))
+
+
+@pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.stem)
+def test_a_drawing_is_whole_by_itself_and_has_words_for_those_who_cant_see_it(path):
+    root = ElementTree.parse(path).getroot()
+    assert len(root.findtext("{http://www.w3.org/2000/svg}title")) > 60
+    text = path.read_text()
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "") and "<script" not in text
+    assert "prefers-color-scheme: dark" in text
+    shown = show.drawing(path.stem, "Figure 1. Words & more.")._repr_html_()
+    assert "Words &amp; more." in shown and f'width="{root.get("width")}"' in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_of_a_drawing_lies_within_it_and_can_be_read(browser, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    for path in DRAWINGS:
+        page.set_content(path.read_text())
+        problems = page.evaluate(LOOK)
+        assert not problems, f"{path.name}: {problems}"
+    page.close()
+
+
+# In the browser: texts that are cut, that run into each other, or that hardly stand out from what is behind.
+LOOK = """() => {
+    const light = c => {
+        const [r, g, b] = c.match(/[\\d.]+/g).map(v => v / 255).map(
+            v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+    const svg = document.querySelector('svg'), all = svg.getBoundingClientRect(), found = []
+    const texts = [...svg.querySelectorAll('text')]
+    const boxes = texts.map(t => t.getBoundingClientRect())
+    texts.forEach((t, n) => {
+        const b = boxes[n]
+        if (b.left < all.left || b.right > all.right || b.top < all.top || b.bottom > all.bottom)
+            found.push(t.textContent + ' is cut')
+        boxes.forEach((o, k) => {
+            const beside = b.left > o.right - 1 || o.left > b.right - 1
+            if (k > n && !beside && b.top < o.bottom - 3 && o.top < b.bottom - 3)
+                found.push(t.textContent + ' runs into ' + texts[k].textContent)
+        })
+        const under = [...svg.querySelectorAll('rect')].filter(r => {
+            const q = r.getBoundingClientRect()
+            return q.left <= b.left && q.right >= b.right && q.top <= b.top + 3 && q.bottom >= b.bottom - 3
+        }).pop()
+        const one = light(getComputedStyle(t).fill), two = light(getComputedStyle(under).fill)
+        const contrast = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)
+        if (contrast < 4.5) found.push(t.textContent + ' has a contrast of ' + contrast.toFixed(1))
+    })
+    return found
+}"""
