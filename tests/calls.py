@@ -344,7 +344,8 @@ CALLS = {
     ),
     "show.claim": lambda: (
         show.claim,
-        {"identifier": "S1.1", "source": "a", "claimed": "b", "ours": "c", "held": True},
+        {"identifier": "S1.1", "source": "a", "claimed": "b", "ours": "c", "held": True}
+        | {"question": False},
     ),
     **{
         f"metrics.{name}": lambda name=name: (getattr(metrics, name), dict(PAIR))

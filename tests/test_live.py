@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ipywidgets
@@ -19,6 +20,7 @@ from PIL import Image
 from traitlets import Any
 
 from colorlib import show
+from colorlib.show._live import _SETTLED
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +36,13 @@ CONTROLS = {"lightness": [0.0, 0.25, 0.5, 0.75], "tint": ["none", "red"], "dark"
 
 @pytest.fixture
 def kernel(monkeypatch):
-    monkeypatch.setattr("colorlib.show._kernel", lambda: True)
+    """As in a kernel, but computed at once: other tests' browser may leave a loop running in this thread."""
+    monkeypatch.setattr("colorlib.show._live._kernel", lambda: True)
+    monkeypatch.setattr("asyncio.get_running_loop", no_loop)
+
+
+def no_loop():
+    raise RuntimeError("no running event loop")
 
 
 def shown(box):
@@ -74,7 +82,8 @@ def test_each_control_computes(kernel):
     assert 'alt="a square: lightness 0.25, tint red, dark True"' in box.children[0].value
 
 
-def test_while_a_slider_moves_nothing_is_computed(kernel):
+def test_while_a_slider_moves_nothing_is_computed(monkeypatch):
+    monkeypatch.setattr("colorlib.show._live._kernel", lambda: True)
     seen = []
 
     def counted(lightness=0.0):
@@ -87,10 +96,11 @@ def test_while_a_slider_moves_nothing_is_computed(kernel):
             parts(box)["lightness"].value = place
             await asyncio.sleep(0)
         before = list(seen)
-        await asyncio.sleep(3 * show._SETTLED)
+        await asyncio.sleep(3 * _SETTLED)
         return before
 
-    assert asyncio.run(drag()) == [0.0] and seen == [0.0, 0.95]
+    with ThreadPoolExecutor() as other:  # a thread without a loop
+        assert other.submit(asyncio.run, drag()).result() == [0.0] and seen == [0.0, 0.95]
 
 
 def test_an_error_is_shown_and_the_controls_stay_alive(kernel):

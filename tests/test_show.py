@@ -198,7 +198,13 @@ def test_a_claim_of_several_checks_holds_in_all_in_part_or_not(checks, words, ca
     assert f"Verdict: {words}." in capsys.readouterr().out
 
 
-DRAWINGS = sorted((Path(show.__file__).parent / "drawings").glob("*.svg"))
+def test_a_question_is_answered(capsys):
+    for held, answer in ((True, "yes"), ([True, False], "in part"), (False, "no")):
+        show.claim("S9.1", source="s", claimed="Is it?", ours="o", held=held, question=True)
+        assert f"Answer: {answer}." in (said := capsys.readouterr().out) and "Verdict" not in said
+
+
+DRAWINGS = sorted((Path(show.__file__).parents[1] / "drawings").glob("*.svg"))
 
 
 @pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.stem)
