@@ -177,7 +177,7 @@ def test_stored_notebooks_are_clean(path):
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
             # Outputs are stored exactly where nbval compares them; nbval wants such a cell to have been run.
-            compared = "# NBVAL_CHECK_OUTPUT" in source
+            compared = "nbval-check-output" in cell["metadata"].get("tags", [])
             assert bool(cell["outputs"]) == compared, source
             assert cell["execution_count"] == (1 if compared else None), source
             assert "image/png" not in json.dumps(cell["outputs"])
