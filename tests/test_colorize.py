@@ -14,7 +14,7 @@ import tqdm
 from PIL import Image
 from typer.testing import CliRunner
 
-from colorlib import cli, zoo
+from colorlib import coloring, zoo
 from colorlib.cli import app
 from colorlib.color import rgb_to_lab
 from colorlib.data import World, read
@@ -206,7 +206,7 @@ def test_many_samples_take_no_more_memory_than_a_few(drawing, tmp_path, monkeypa
         return color(model, gray, samples, *arguments, **knobs)
 
     monkeypatch.setattr(PixColor, "colorize", counted)
-    monkeypatch.setattr(cli, "SAMPLED_AT_ONCE", 3 * 8 * 6)
+    monkeypatch.setattr(coloring, "SAMPLED_AT_ONCE", 3 * 8 * 6)
     picture = photograph(tmp_path / "a.png", (8, 6))
     for out in ("one", "two"):
         result = run(picture, "--model", drawing, "--out", tmp_path / out, "--samples", 8, "--seed", 5)
