@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from colorlib import _catalog
 from colorlib._messages import Failure, note, plain_warnings
 from colorlib.coloring import MODEL_HELP, colorize
 
@@ -216,18 +217,16 @@ def evaluate(
 @app.command()
 def models() -> None:
     """List the models that can be trained and the trained ones that come with the library."""
-    from colorlib import zoo
-
     print("To train: colorlib train MODEL --recipe RECIPE")
-    for name, kind in zoo.MODELS.items():
-        print(f"  {name:12} {kind.__doc__.splitlines()[0]}")
-        print(f"  {'':12} recipes: {', '.join(kind.recipes)}")
-        for knob in kind.options():
-            forms = f"--{knob.name.replace('_', '-')}"
-            forms += f"/{forms.replace('--', '--no-')}" if knob.kind is bool else ""
-            default = "" if knob.default is None or knob.kind is bool else f" [default: {knob.default}]"
-            print(f"  {'':12} {forms}: {knob.help}{default}")
+    for name, model in _catalog.models().items():
+        print(f"  {name:12} {model.summary}")
+        print(f"  {'':12} recipes: {', '.join(model.recipes)}")
+        for option in model.options:
+            forms, flag = f"--{option.name.replace('_', '-')}", option.kind == "bool"
+            forms += f"/{forms.replace('--', '--no-')}" if flag else ""
+            default = "" if option.default is None or flag else f" [default: {option.default}]"
+            print(f"  {'':12} {forms}: {option.help}{default}")
     print("\nTrained, for --model:")
-    for name in zoo.shipped():
-        print(f"  {name:24} {(zoo.WEIGHTS / (name + '.safetensors')).stat().st_size / 1e6:.1f} MB")
-    print(f"\nTheir model cards are in {zoo.WEIGHTS}.")
+    for path in _catalog.weights():
+        print(f"  {path.stem:27} {path.stat().st_size / 1e6:.1f} MB")
+    print(f"\nTheir model cards are in {_catalog.WEIGHTS}.")
