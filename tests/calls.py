@@ -110,6 +110,10 @@ def model_calls(name, **knobs):
             built(name).colorize,
             {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
         ),
+        f"models.{name}.strips": lambda: (
+            lambda **arguments: list(built(name).strips(**arguments)),
+            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
+        ),
         f"models.{name}.chroma": lambda: (
             built(name).chroma,
             {"lightness": LIGHTNESS, "samples": 2, "generator": chance(), **knobs},

@@ -27,7 +27,7 @@ HOME = str(Path(colorlib.__file__).parent)
 EXEMPT = {
     "data.Palette", "data.Scene", "masks", "models.Colorizer", "models.Colorizer.loss",
     "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize",
-    "models.Colorizer.options", "sampling.Stopped",
+    "models.Colorizer.strips", "models.Colorizer.options", "sampling.Stopped",
     "models.ColorGAN.loss", "models.MaskedGAN.loss", "models.ColorGAN.players", "models.MaskedGAN.players",
     "models.ResNetRegressor.small", "show.HTMLFigure", "training.Interrupted", "training.TrainingError",
     "training.Batch", "training.Player", "zoo.shipped",
