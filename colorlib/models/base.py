@@ -271,7 +271,7 @@ def _lightness(gray: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(size) == tuple(gray.shape[-2:]):
         return torch.cat(list(strips), dim=2)
 
-    # With antialiasing each pixel is a mean of those it covers, so that texture doesn't turn into noise. Width
+    # With antialiasing each pixel is a mean of those it covers: texture doesn't turn into noise. Width
     # is reduced first, then height, as torch does where it is given both.
     def resized(x, height, width):
         return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
