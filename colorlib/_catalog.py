@@ -57,6 +57,20 @@ def weights(folder: Path = WEIGHTS) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
+def find(name_or_path: str | Path, folder: Path = WEIGHTS) -> Path:
+    """Give the file of trained weights of a name, or the path itself; neither raises FileNotFoundError."""
+    path = Path(name_or_path)
+    shipped = {found.stem: found for found in weights(folder)}
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no model {str(name_or_path)!r}: neither a path nor one that comes with the library: "
+            + (", ".join(shipped) or "there are none")
+        )
+    return path
+
+
 def _stated(node: ast.ClassDef) -> dict[str, ast.expr]:
     """The values that a class's body gives to names."""
     stated = {}

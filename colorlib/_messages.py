@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 import unicodedata
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+
+_HELD = threading.local()
 
 
 class Failure(typer.Exit):
@@ -28,7 +31,10 @@ def plain_warnings():
         # A warning about a picture names the line that asked for it, which may be typer's.
         if category is not UserWarning and Path(__file__).parent not in Path(filename).parents:
             return before(message, category, filename, lineno, file, line)
-        note(message)
+        if (waiting := getattr(_HELD, "messages", None)) is None:
+            note(message)
+        else:
+            waiting.append(message)
 
     warnings.showwarning = show
     try:
@@ -37,7 +43,18 @@ def plain_warnings():
         warnings.showwarning = before
 
 
+@contextmanager
+def held():
+    """Give a list that takes the warnings of this thread, which so wait for their turn."""
+    before, _HELD.messages = getattr(_HELD, "messages", None), []
+    try:
+        yield _HELD.messages
+    finally:
+        _HELD.messages = before
+
+
 def note(message) -> None:
+    """Print a message of the command."""
     from tqdm import tqdm
 
     tqdm.write(f"colorlib: {message}", file=sys.stderr)  # on a line of its own, where a bar is shown
@@ -47,7 +64,12 @@ def say(text, stream=None) -> None:
     """Print a line, whatever characters are in it and whatever the console can show."""
     stream = stream or sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(plain(text).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    line = plain(text).encode(encoding, "backslashreplace").decode(encoding)
+    if "tqdm.std" in sys.modules:
+        with sys.modules["tqdm.std"].tqdm.external_write_mode(stream):  # on a line of its own
+            print(line, file=stream)
+    else:
+        print(line, file=stream)
 
 
 def plain(text) -> str:
@@ -68,3 +90,12 @@ def bar(name: str):
             bar.update(done - bar.n)
 
         yield report
+
+
+@contextmanager
+def folder_bar(total: int):
+    """A function to call after each of several pictures; a terminal shows how many are left, and how long."""
+    from tqdm.std import tqdm
+
+    with tqdm(total=total, unit="picture", leave=False, disable=None if total > 1 else True) as bar:
+        yield bar.update

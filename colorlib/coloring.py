@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
-from colorlib._messages import Failure, bar, say
+from colorlib import _catalog
+from colorlib._formats import endings
+from colorlib._messages import Failure, folder_bar, say
+from colorlib.options import knobs_of, split
 
 MODEL_HELP = (
     "A trained model: a name that 'colorlib models' lists, a weights file, or the folder of a training run."
 )
-SAMPLED_AT_ONCE = 2**25  # so many pixels are colored at once where a picture gets several colorings
+VIVID = "rebalance", "temperature"  # the knobs that --vivid stands for
 
 
 def colorize(
@@ -59,6 +62,28 @@ def colorize(
     paper: Annotated[
         bool, typer.Option("--margin/--no-margin", help="Leave an even margin around a picture gray.")
     ] = True,
+    vivid: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=2,
+            help="0 is muted, 1 as the model comes, 2 vivid. For photo and cic: it multiplies the model's "
+            "--rebalance, and is the power to which its --temperature is raised.",
+        ),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Write NAME.before-after.jpg, too: a picture and its coloring side by side."
+        ),
+    ] = False,
+    sheet: Annotated[
+        bool,
+        typer.Option(
+            "--sheet",
+            help="Write contact-sheet.before-after.jpg, too: all pictures, small, before and after.",
+        ),
+    ] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Do only what isn't there already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace pictures that are there already.")] = False,
 ) -> None:
@@ -72,12 +97,6 @@ def colorize(
     Each model has options of its own, such as --temperature, --rebalance or --mask: 'colorlib models' lists
     them.
     """
-    import torch
-
-    from colorlib import __version__, zoo
-    from colorlib.data import saving
-    from colorlib.options import knobs_of, split
-
     try:
         pictures, asked = split(pictures + context.args)
         for name, texts in (("PICTURES", pictures), ("--out", [out]), ("--model", [model])):
@@ -87,14 +106,29 @@ def colorize(
             raise ValueError("--skip keeps what is there, --force replaces it: give one of the two")
         if ending is not None:
             ending = "." + ending.lower().removeprefix(".")
-            if ending not in saving.endings():
-                known = ", ".join(sorted(known[1:] for known in saving.endings()))
+            if ending not in endings():
+                known = ", ".join(sorted(known[1:] for known in endings()))
                 raise ValueError(f"--format must be one of {known}; got {ending[1:]!r}")
         if samples < 1:
             raise ValueError(f"--samples must be at least 1; got {samples}")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        colorizer = zoo.load(model, device)
+        if vivid is not None and (given := [name for name in VIVID if name in asked]):
+            raise ValueError(f"--vivid stands for --{' and --'.join(VIVID)}: leave out --{given[0]}")
+        for path in pictures:
+            if not os.path.lexists(path):
+                raise FileNotFoundError(f"no picture or folder at {path}")
+        _catalog.find(model)
+    except (ValueError, OSError) as error:
+        raise Failure(error) from None
+    # What follows needs torch, which takes seconds to load.
+    import torch
+
+    from colorlib import __version__, _flow, zoo
+    from colorlib.data import saving
+
+    try:
+        colorizer = zoo.load(model, "cuda" if torch.cuda.is_available() else "cpu")
         knobs = knobs_of(colorizer, asked)
+        knobs |= {} if vivid is None else _vivid(colorizer, vivid)
         masks = {name: knobs.pop(name) for name, value in list(knobs.items()) if isinstance(value, Path)}
         if samples > 1 and not colorizer.draws:
             kind = type(colorizer).__name__
@@ -102,7 +136,7 @@ def colorize(
                 f"--samples {samples}: a {kind} leaves nothing to chance, they would all be the same"
             )
         knobs |= {"image_size": image_size, "guided": guided}
-        colorizer.colorize(torch.full((1, 1, 16, 16), 0.5), seed=seed, **knobs)  # can it be done?
+        chance = _flow.draws(colorizer, seed, knobs)
         found, notes = saving.found(pictures, Path(out))
         for note in notes:
             say(f"colorlib: {note}", sys.stderr)
@@ -114,7 +148,9 @@ def colorize(
                 raise ValueError(f"pictures in --out, {out}, are taken for results; give another --out")
             raise ValueError(f"there are no pictures in {where}")
         jobs = saving.plan(found, Path(out), samples, ending)
-        saving.check(jobs, skip or force)
+        paired, whole = saving.paired(jobs, Path(out))
+        jobs = paired if compare else jobs
+        saving.check(jobs, skip or force, [whole] if sheet else [])
         for folder in {target.parent for job in jobs for target in job.targets} | {Path(out)}:
             saving.remove_leftovers(folder)
         try:
@@ -124,81 +160,35 @@ def colorize(
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
         raise Failure(error) from None
     made_by = f"colorlib {__version__}, model {Path(os.path.abspath(model)).name}"
-    failed = skipped = 0
+    sheet = sheet and not (skip and os.path.isfile(whole))
+    work = _flow.Work(colorizer, seed, knobs, masks, paper, made_by, sheet, chance)
+    all_of_them = [_flow.picture(job, skip) for job in jobs]
+    skipped = sum(picture.done for picture in all_of_them)
     try:
-        for job in jobs:
-            wanted = [
-                number for number, path in enumerate(job.targets) if not (skip and os.path.isfile(path))
-            ]
-            skipped += not wanted
-            try:
-                if wanted:
-                    _color(job, wanted, colorizer, seed, paper, made_by, masks, **knobs)
-            except BrokenPipeError:  # nobody reads what is printed
-                raise
-            except Exception as error:  # one odd picture must not end the others' turn
-                say(f"colorlib: {error}", sys.stderr)
-                failed += 1
+        with folder_bar(len(jobs)) as step:
+            work.run(all_of_them, lambda picture: (_flow.show(picture), step()))
     except KeyboardInterrupt:
         say("colorlib: stopped. The pictures named are whole; --skip goes on with the others", sys.stderr)
         raise typer.Exit(130) from None
+    failed = sum(picture.failed for picture in all_of_them)
     if skipped:
         say(f"colorlib: {skipped} of {len(jobs)} pictures were there already", sys.stderr)
+    if sheet:
+        try:
+            if _flow.save_sheet(all_of_them, whole, made_by):
+                say(whole)
+        except (ValueError, OSError, MemoryError) as error:
+            raise Failure(error) from None
     if failed:
         raise Failure(f"{failed} of {len(jobs)} pictures failed")
 
 
-def _color(job, wanted: list[int], colorizer, seed: int, paper: bool, made_by: str, masks, **knobs) -> None:
-    """Read a picture, color it and save those of its samples that are wanted."""
-    import torch
-
-    from colorlib.data import read
-    from colorlib.data.margin import margin
-    from colorlib.data.metadata import read_metadata
-    from colorlib.data.pictures import open_picture
-    from colorlib.data.saving import save
-
-    with open_picture(job.source, page=job.page) as image:
-        about = read_metadata(image)
-    gray = read(job.source, gray=True, page=job.page)
-    lost = {*about.broken}
-    device = next(colorizer.parameters()).device
-    for name, path in masks.items():
-        if path.is_dir():
-            path = _beside(path, job.source)
-        knobs[name] = read(path, gray=True)[None].clamp(0, 1).to(device)  # rounding may carry it past
-    at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
-    try:
-        keep = margin(gray) if paper else None
-        for start in range(0, len(job.targets), at_once):
-            group = range(start, min(start + at_once, len(job.targets)))
-            if set(group).isdisjoint(wanted):
-                continue
-            with bar(job.source.name) as report:
-                if "progress" in colorizer.knobs():
-                    knobs["progress"] = report
-                # Each group has a seed of its own, far from those that people choose.
-                drawn_from = (seed + start * 0x9E3779B97F4A7C15) % 2**63
-                colored = colorizer.colorize(gray[None].to(device), len(group), drawn_from, **knobs)[:, 0]
-            for number, rgb in zip(group, colored, strict=True):
-                if number in wanted:
-                    rgb = rgb.cpu() if keep is None else torch.lerp(gray, rgb.cpu(), keep)
-                    lost.update(save(rgb, job.targets[number], about, made_by))
-                    say(job.targets[number])
-    except OSError:
-        raise  # it names the file
-    except Exception as error:
-        memory = isinstance(error, MemoryError) or "memory" in str(error)
-        size = f"{gray.shape[-1]} x {gray.shape[-2]} pixels"
-        reason = f"there is not enough memory for {size}" if memory else error
-        raise RuntimeError(f"{job.source} can't be colored: {reason}") from None
-    if lost:
-        say(f"colorlib: {job.source} is colored without {', '.join(sorted(lost))}", sys.stderr)
-
-
-def _beside(folder: Path, picture) -> Path:
-    """The file of a folder that has a picture's name, whatever its ending."""
-    found = sorted(path for path in folder.iterdir() if path.stem == Path(str(picture)).stem)
-    if len(found) != 1:
-        raise ValueError(f"{folder} must have one file for {picture}; it has {len(found)}")
-    return found[0]
+def _vivid(colorizer, vivid: float) -> dict[str, float]:
+    """Rebalancing and temperature of a model for a number from 0, muted, over 1, its own, to 2, vivid."""
+    options = {option.name: option.default for option in colorizer.options()}
+    if missing := [name for name in VIVID if name not in options]:
+        kind, lacks = type(colorizer).__name__, " and ".join(f"--{name}" for name in missing)
+        raise ValueError(f"there is no --vivid for this model, a {kind}: it has no {lacks}")
+    own = {name: options[name] for name in VIVID}
+    own = {name: getattr(colorizer, name) if value is None else value for name, value in own.items()}
+    return {"rebalance": own["rebalance"] * vivid, "temperature": own["temperature"] ** vivid}

@@ -221,15 +221,7 @@ def load(name_or_path, device=None) -> Colorizer:
 def _found(name_or_path) -> Path:
     """Where a name's weights are, or a path that is there."""
     path_of(name_or_path, "name_or_path")
-    path = WEIGHTS / f"{name_or_path}.safetensors"
-    if str(name_or_path) not in shipped():
-        path = Path(name_or_path)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"no model {str(name_or_path)!r}: neither a path nor one that comes with the library: "
-                + (", ".join(shipped()) or "there are none")
-            )
-    return path
+    return _catalog.find(name_or_path, WEIGHTS)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -34,6 +34,7 @@ from .srgb import to_srgb
 # Pillow knows these, but its part of the work is to hand them on to other programs.
 _HANDED_ON = frozenset({"EPS", "MPEG"})
 _NEEDED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "zlib", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_AT_ONCE = 2**20  # so many pixels of a large picture are made gray at a time
 _HEIC = (".heic", ".heif", ".hif")
 
 
@@ -232,8 +233,28 @@ def read(path, gray: bool = False, page: int = 1) -> Tensor:
     """
     gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
-        rgb = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float() / 255
-        return rgb_to_gray(rgb) if gray else rgb
+        return _gray(to_srgb(image)) if gray else _tensor(to_srgb(image))
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+
+
+def _gray(image: Image.Image) -> Tensor:
+    """Gray of an image of RGB, a strip of rows at a time: a large picture's colors need much memory."""
+    gray = torch.empty(1, image.height, image.width)
+    rows = max(1, _AT_ONCE // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        red, green, blue = strip.split()
+        if (
+            red.tobytes() == green.tobytes() == blue.tobytes()
+        ):  # then the gray is known, and no number changes
+            part = torch.from_numpy(np.array(red))[None].float().div_(255)
+        else:
+            part = rgb_to_gray(_tensor(strip))
+        gray[:, top : top + rows] = part
+    return gray
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
