@@ -172,12 +172,14 @@ class Work:
     def _color(self, group: list[Picture], threads: int) -> None:
         """Color pictures of one size and save them; where it can't be done together, one by one."""
         torch.set_num_threads(threads)
-        if len({picture.gray.shape for picture in group}) > 1:  # some are turned as they are read
-            return [self._color([picture], threads) for picture in group][:0]
-        try:
-            images = self._together(group) if len(group) > 1 else None
-        except Exception:
-            return [self._color([picture], threads) for picture in group][:0]
+        images = None
+        if len(group) > 1:
+            try:
+                images = self._together(group)
+            except Exception:  # one by one, it is said of which picture it is true
+                for picture in group:
+                    self._color([picture], threads)
+                return
         for place, picture in enumerate(group):
             self._guarded(picture, lambda p, k=place: self._finish(p, images and images[k]))
             if not self.stop.is_set():
@@ -185,6 +187,7 @@ class Work:
                 picture.free()
 
     def _together(self, group: list[Picture]) -> list[Image.Image]:
+        # Some may be turned as they are read: then this raises.
         gray = torch.stack([picture.gray for picture in group])
         return self._images(gray, [picture.keep for picture in group], [0], 1, self.seed, self.knobs)[0]
 

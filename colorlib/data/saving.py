@@ -122,9 +122,7 @@ def paired(jobs: Iterable[Job], out: Path) -> tuple[list[Job], Path]:
         for target in job.targets:
             digest = hashlib.sha256(os.fsencode(target.relative_to(out))).hexdigest()[:12]
             names = _short(target.stem, PAIR, digest), _short(f"{target.stem}-{digest}", PAIR, digest)
-            path = next(
-                p for name in names if _key(p := target.with_name(name)) not in taken or name == names[1]
-            )
+            path = target.with_name(names[_key(target.with_name(names[0])) in taken])
             taken.add(_key(path))
             pairs.append(path)
         named.append(job._replace(pairs=tuple(pairs)))
