@@ -31,8 +31,7 @@ from colorlib.data.srgb import to_srgb
 from colorlib.models import Colorizer
 
 TOGETHER = 4  # so many pictures of one size are colored in one batch, where nothing is left to chance
-AHEAD = 3  # so many pictures for each thread may be on their way at once
-PIXELS = 2**25  # and so many pixels; a larger picture is on its way alone, with all threads inside torch
+PIXELS = 2**25  # so many pixels are on their way at once; a larger picture alone, with all threads in torch
 SAMPLED_AT_ONCE = 2**25  # so many pixels are colored at once where a picture gets several colorings
 
 
@@ -105,7 +104,8 @@ class Work:
     def _flow(self, pool, pictures: list[Picture], flush: Callable[[], None]) -> None:
         coming, read_ahead, colored = deque(pictures), deque(), deque()
         together = 1 if self.chance or self.masks else TOGETHER
-        most = max(together + 1, AHEAD * self.threads) if isinstance(pool, ThreadPoolExecutor) else together
+        several = isinstance(pool, ThreadPoolExecutor)
+        most = together * (self.threads + 1) if several else together
         on_the_way = pixels = 0
         while coming or read_ahead or colored:
             while coming and on_the_way < most:
@@ -129,7 +129,7 @@ class Work:
                 reading.result()
                 group.append(read_ahead.popleft()[0])
             if group:
-                threads = 1 if isinstance(pool, ThreadPoolExecutor) and pixels < PIXELS else self.threads
+                threads = 1 if several and pixels < PIXELS else self.threads
                 fit = [picture for picture in group if not picture.done]
                 colored.append((group, pool.submit(self._color, fit, threads)))
             if colored and (not read_ahead or len(colored) > self.threads):
@@ -183,6 +183,9 @@ class Work:
         for place, picture in enumerate(group):
             self._guarded(picture, lambda p, k=place: self._finish(p, images and images[k]))
             if not self.stop.is_set():
+                if picture.lost and not picture.failed:
+                    about = f"{picture.job.source} is colored without {', '.join(sorted(picture.lost))}"
+                    picture.lines.append((f"colorlib: {about}", True))
                 picture.done = True
                 picture.free()
 
@@ -225,9 +228,6 @@ class Work:
             size = f"{gray.shape[-1]} x {gray.shape[-2]} pixels"
             reason = f"there is not enough memory for {size}" if memory else error
             raise RuntimeError(f"{job.source} can't be colored: {reason}") from None
-        if picture.lost:
-            about = f"colorlib: {job.source} is colored without {', '.join(sorted(picture.lost))}"
-            picture.lines.append((about, True))
 
     def _images(self, gray: Tensor, keeps: list, wanted: list[int], samples: int, seed: int, knobs: dict):
         """The wanted ones of some samples of gray pictures, (B, 1, H, W): a list of B images for each."""
