@@ -79,9 +79,8 @@ class Work:
     def run(self, pictures: Iterable[Picture], report: Callable[[Picture], None]) -> None:
         """Color pictures, and report each as it is done, in their order. What fails is noted in it."""
         pictures = list(pictures)
-        # What draws shows its progress and takes long; a single picture has all of torch's threads.
-        several = self.threads > 1 and len(pictures) > 1 and not self.chance
-        pool = ThreadPoolExecutor(self.threads) if several else _Here()
+        workers = self.several(len(pictures))
+        pool = ThreadPoolExecutor(workers) if workers > 1 else _Here()
         unreported = deque(pictures)
 
         def flush():
@@ -89,7 +88,7 @@ class Work:
                 report(unreported.popleft())
 
         try:
-            self._flow(pool, pictures, flush)
+            self._flow(pool, workers, pictures, flush)
         except BaseException:
             self.stop.set()
             pool.shutdown(cancel_futures=True)
@@ -101,11 +100,15 @@ class Work:
             torch.set_num_threads(self.threads)
         pool.shutdown()
 
-    def _flow(self, pool, pictures: list[Picture], flush: Callable[[], None]) -> None:
+    def several(self, count: int) -> int:
+        """How many threads color so many pictures."""
+        # What draws shows its progress and takes long; a single picture has all of torch's threads.
+        return self.threads if count > 1 and not self.chance else 1
+
+    def _flow(self, pool, workers: int, pictures: list[Picture], flush: Callable[[], None]) -> None:
         coming, read_ahead, colored = deque(pictures), deque(), deque()
         together = 1 if self.chance or self.masks else TOGETHER
-        several = isinstance(pool, ThreadPoolExecutor)
-        most = together * (self.threads + 1) if several else together
+        most = together * (workers + 1) if workers > 1 else together
         on_the_way = pixels = 0
         while coming or read_ahead or colored:
             while coming and on_the_way < most:
@@ -129,10 +132,10 @@ class Work:
                 reading.result()
                 group.append(read_ahead.popleft()[0])
             if group:
-                threads = 1 if several and pixels < PIXELS else self.threads
+                threads = 1 if workers > 1 and pixels < PIXELS else self.threads
                 fit = [picture for picture in group if not picture.done]
                 colored.append((group, pool.submit(self._color, fit, threads)))
-            if colored and (not read_ahead or len(colored) > self.threads):
+            if colored and (not read_ahead or len(colored) > workers):
                 group, coloring = colored.popleft()
                 coloring.result()
                 on_the_way -= len(group)
