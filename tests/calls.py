@@ -103,6 +103,16 @@ def method(name, method, **arguments):
     return lambda: (getattr(built(name), method), arguments)
 
 
+def whole_strips(model):
+    """The strips of a coloring, all of them."""
+
+    @functools.wraps(model.strips)
+    def function(*arguments, **named):
+        return list(model.strips(*arguments, **named))
+
+    return function
+
+
 def model_calls(name, **knobs):
     """What every colorizer has."""
     return {
@@ -111,7 +121,7 @@ def model_calls(name, **knobs):
             {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
         ),
         f"models.{name}.strips": lambda: (
-            lambda **arguments: list(built(name).strips(**arguments)),
+            whole_strips(built(name)),
             {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
         ),
         f"models.{name}.chroma": lambda: (

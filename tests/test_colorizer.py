@@ -98,6 +98,15 @@ def test_strips_are_the_rows_of_the_whole(guided, monkeypatch):
     assert torch.equal(torch.cat(strips, -2), whole)
 
 
+def test_gray_in_half_precision_is_enough_for_8_bits():
+    gray = torch.arange(256.0).view(1, 1, 16, 16) / 255
+    model = Ramp()
+    whole, half = model.colorize(gray), model.colorize(gray.half())
+    assert half.dtype == torch.float32
+    assert torch.equal((gray.half().float() * 255).round(), gray * 255)
+    assert (whole - half).abs().max() < 1 / 255 / 4
+
+
 def test_the_model_runs_when_strips_are_asked_for_and_leaves_no_trace():
     model = Ramp().train()
     gray = torch.rand(1, 1, 8, 8)

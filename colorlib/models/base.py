@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import came, finite, flag, image, inside, seen, whole
-from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
+from colorlib.color.spaces import fitted_rgb, gray_to_lightness, widened
 from colorlib.training import Batch, Recipe
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
 # it needs some twenty numbers a pixel, and a photograph may have fifty million pixels.
-PIXELS_AT_ONCE = 2**20
+PIXELS_AT_ONCE = 2**18
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
 MODELS: dict[str, type[Colorizer]] = {}  # by their names on the command line, in the order of their files
 
@@ -199,8 +199,9 @@ class Colorizer(nn.Module):
     ) -> Iterator[Tensor]:
         """Color gray pictures as :meth:`colorize` does, and give the result in strips, from top to bottom.
 
-        For a photograph of fifty million pixels, whose colors in floating point would fill 600 MB: a strip
-        has about a million pixels, counting all samples, and can be brought to 8 bits and put away before the
+        For a photograph of fifty million pixels, whose colors in floating point would fill 600 MB; its gray
+        in half precision, which is enough for 8 bits, fills 100 and is widened strip by strip. A strip
+        has about 250,000 pixels, counting all samples, and can be brought to 8 bits and put away before the
         next one is asked for. Arguments are those of :meth:`colorize`. The model does its work in this call;
         what is left for each strip is to join chroma and lightness.
 
@@ -233,7 +234,7 @@ class Colorizer(nn.Module):
                 )
 
         weight = next(self.parameters())
-        gray = gray.detach().to(weight.device, torch.promote_types(gray.dtype, torch.float32))
+        gray = gray.detach().to(weight.device)
         generator = torch.Generator(weight.device)
         if seed is None:
             generator.seed()
@@ -241,7 +242,7 @@ class Colorizer(nn.Module):
             generator.manual_seed(seed)
         with evaluating(self), torch.no_grad():
             seen = _lightness(gray, _reduced(gray.shape[-2:], size))
-            ab = self.chroma(seen.to(weight.dtype), samples, generator, **knobs).to(gray)
+            ab = self.chroma(seen.to(weight.dtype), samples, generator, **knobs).to(seen)
             slope = None
             if guided and ab.shape[-2:] != gray.shape[-2:]:
                 slope, ab = guided_coefficients(_lightness(gray, ab.shape[-2:]) / 100, ab)
@@ -267,7 +268,7 @@ def _lightness(gray: Tensor, size: Sequence[int]) -> Tensor:
     It goes over the pictures in strips of rows: the lightness of a large one is never there as a whole.
     """
     rows = max(1, PIXELS_AT_ONCE // (len(gray) * gray.shape[-1]))
-    strips = (rgb_to_lab(strip.clamp(0, 1).expand(-1, 3, -1, -1))[:, :1] for strip in gray.split(rows, dim=2))
+    strips = (gray_to_lightness(widened(strip).clamp(0, 1)) for strip in gray.split(rows, dim=2))
     if tuple(size) == tuple(gray.shape[-2:]):
         return torch.cat(list(strips), dim=2)
 
@@ -300,7 +301,7 @@ def _join(gray: Tensor, ab: Tensor, slope: Tensor | None, top: int, rows: int) -
     chroma = _enlarged(ab, top, part.shape[-2], size)
     if slope is not None:
         chroma = torch.addcmul(chroma, _enlarged(slope, top, part.shape[-2], size), lightness / 100)
-    return lab_to_rgb(fit_gamut(torch.cat([lightness, chroma], dim=2)))
+    return fitted_rgb(lightness, chroma)
 
 
 def guided_coefficients(
