@@ -146,7 +146,8 @@ def misuses(name):
         known = parameters.get(argument)
         optional = known is not None and known.default is None
         # As knobs they come to `colorize` without their defaults.
-        optional |= (name, argument) == ("models.PretrainedUNet.colorize", "temperature")
+        of_photo = ("models.PretrainedUNet.colorize", "models.PretrainedUNet.strips")
+        optional |= name in of_photo and argument == "temperature"
         # Where nothing is at a path, the path is what is named.
         names = [argument, *(["nonsense"] if isinstance(value, Path) or argument in PATHS else [])]
         for thing, verdict in wrong(argument, value, optional):

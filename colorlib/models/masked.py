@@ -321,12 +321,21 @@ class MaskedGAN(Colorizer):
         """
         return super().colorize(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
 
-    def strips(self, gray, samples=1, seed=None, *, mask=None, **knobs) -> Iterator[Tensor]:
+    def strips(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        image_size: int | None = None,
+        mask: Tensor | None = None,
+        **knobs,
+    ) -> Iterator[Tensor]:
         """Give the result of :meth:`colorize` in strips of rows; see :meth:`Colorizer.strips`."""
         check_gray(gray)
         if mask is not None:
             mask = _fitting(mask, gray)
-        return super().strips(gray, samples, seed, mask=mask, **knobs)
+        return super().strips(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
 
     def chroma(
         self,
