@@ -93,7 +93,7 @@ class Work:
             self.stop.set()
             pool.shutdown(cancel_futures=True)
             for picture in unreported:  # what is whole is named
-                if picture.done:
+                if picture.lines:
                     report(picture)
             raise
         finally:
@@ -143,20 +143,21 @@ class Work:
                 flush()
         flush()
 
-    def _guarded(self, picture: Picture, step: Callable[[Picture], None]) -> None:
-        """Take a step; what goes wrong with one picture is noted, and the others go on."""
+    def _guarded(self, picture: Picture, step: Callable[[Picture], None]) -> bool:
+        """Take a step unless all have to stop; an error is noted as the picture's, and the others go on."""
         if self.stop.is_set():
-            return
+            return False
         with _messages.held() as said:
             try:
                 step(picture)
-            except BrokenPipeError:  # nobody reads what is printed
-                raise
+            except Stop:
+                return False
             except Exception as error:
                 picture.lines.append((f"colorlib: {error}", True))
                 picture.failed = picture.done = True
                 picture.free()
         picture.lines[:0] = [(f"colorlib: {message}", True) for message in said]
+        return True
 
     def _look(self, picture: Picture) -> None:
         with open_picture(picture.job.source, page=picture.job.page) as image:
@@ -184,8 +185,7 @@ class Work:
                     self._color([picture], threads)
                 return
         for place, picture in enumerate(group):
-            self._guarded(picture, lambda p, k=place: self._finish(p, images and images[k]))
-            if not self.stop.is_set():
+            if self._guarded(picture, lambda p, k=place: self._finish(p, images and images[k])):
                 if picture.lost and not picture.failed:
                     about = f"{picture.job.source} is colored without {', '.join(sorted(picture.lost))}"
                     picture.lines.append((f"colorlib: {about}", True))
@@ -222,10 +222,8 @@ class Work:
                     images = self._images(gray[None], [picture.keep], wanted, len(numbers), seed, knobs)
                 for number, (image,) in zip(wanted, images, strict=True):
                     self._save(picture, start + number, image)
-        except OSError:
-            raise  # it names the file
-        except Stop:
-            return
+        except (OSError, Stop):
+            raise  # the former names the file
         except Exception as error:
             memory = isinstance(error, MemoryError) or "memory" in str(error)
             size = f"{gray.shape[-1]} x {gray.shape[-2]} pixels"
@@ -253,7 +251,7 @@ class Work:
 
     def _save(self, picture: Picture, number: int, image: Image.Image) -> None:
         if self.stop.is_set():
-            return
+            raise Stop
         job, target = picture.job, picture.job.targets[number]
         if target in picture.files:
             picture.lost.update(save_image(image, target, picture.about, self.made_by))

@@ -172,7 +172,7 @@ def open_picture(source, name: str | None = None, page: int = 1):
         file = _regular(source, name)
     else:
         file = io.BytesIO(source if isinstance(source, (bytes, bytearray)) else _bytes(source, name))
-    with file, _quiet():
+    with file, quiet():
         try:
             image, frames = _open(file)
             if not 1 <= page <= len(frames):
@@ -278,9 +278,12 @@ class _Quiet(threading.local):
     """
 
     depth = 0
+    heard = 0  # warnings so far, in this thread
 
     def match(self, module: str) -> bool:
-        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
+        matches = self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
+        self.heard += matches
+        return matches
 
 
 _QUIET = _Quiet()
@@ -288,12 +291,13 @@ _FILTER = ("ignore", None, Warning, _QUIET, 0)
 
 
 @contextmanager
-def _quiet():
+def quiet():
+    """Keep Pillow's warnings in this thread from being shown; gives what counts them, as ``heard``."""
     if warnings.filters[:1] != [_FILTER]:
         warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
     _QUIET.depth += 1
     try:
-        yield
+        yield _QUIET
     finally:
         _QUIET.depth -= 1
 
