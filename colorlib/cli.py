@@ -137,7 +137,7 @@ def train(
         before = _written(checkpoints.listed(out)) if out.is_dir() else {}
         fit(built, pictures, settings, out)
     except DownloadError as error:
-        others = [name for name, other in recipes.items() if not other.settings.get("pretrained")]
+        others = [name for name, other in recipes.items() if other.settings.get("pretrained") is not True]
         advice = f"connect to the network, or take a recipe without a download: {', '.join(others)}"
         raise Failure(f"{error.reason}; {advice}") from None
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError, TrainingError) as error:

