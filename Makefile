@@ -6,7 +6,7 @@ EXTRAS := book,test
 WORKERS := -n auto --maxprocesses 4
 BY_FILE := $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book test check lowest lab bench weights links lint clean
+.PHONY: help book test check lowest lab bench weights figures links lint clean
 
 help:
 	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
@@ -16,6 +16,7 @@ help:
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
 	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours, and some minutes of a GPU"
+	@echo "make figures color the pictures of the README and the front page with the weights in colorlib/weights"
 	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
 	@echo "make lint    check style and the library's import contract"
 	@echo "make clean   remove what make book and make lowest built (not .venv)"
@@ -77,6 +78,10 @@ weights: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[photo]"
 	$(BIN)/colorlib train photo --recipe photographs-small $(PHOTOS:%=--data %) --out runs/photographs-small --weights runs/photographs-small.safetensors
 	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs-small.safetensors $(PHOTOS:%=--data %) --out runs/photographs --weights colorlib/weights/photographs.safetensors
+	$(BIN)/python book/strip.py
+
+figures: .venv/.installed
+	$(BIN)/python book/strip.py
 
 links: .venv/.installed
 	$(BIN)/python book/links.py
