@@ -76,8 +76,9 @@ weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe photographs $(PHOTOS:%=--data %) --out runs/regression-photographs --weights colorlib/weights/regression-photographs.safetensors
 	$(BIN)/colorlib train cic --recipe photographs $(PHOTOS:%=--data %) --out runs/cic-photographs --weights colorlib/weights/cic-photographs.safetensors
 	$(BIN)/python -m pip install --quiet --editable ".[photo]"
-	$(BIN)/colorlib train photo --recipe photographs-small $(PHOTOS:%=--data %) --out runs/photographs-small --weights runs/photographs-small.safetensors
-	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs-small.safetensors $(PHOTOS:%=--data %) --out runs/photographs --weights colorlib/weights/photographs.safetensors
+	$(BIN)/colorlib train photo --recipe photographs-small $(PHOTOS:%=--data %) --hold-out --out runs/photographs-small --weights runs/photographs-small.safetensors
+	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs-small.safetensors $(PHOTOS:%=--data %) --hold-out --out runs/photographs --weights runs/photographs.safetensors
+	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs.safetensors $(PHOTOS:%=--data %) --hold-out --out runs/photographs-2 --weights colorlib/weights/photographs.safetensors
 	$(BIN)/python book/strip.py
 
 figures: .venv/.installed

@@ -232,7 +232,7 @@ class PretrainedUNet(Colorizer):
         pretrained: bool = False,
         width: int = 32,
         vary: float = 0.6,
-        rebalance: float = 1.0,
+        rebalance: float = 1.1,
         temperature: float = 0.38,
     ):
         super().__init__()
