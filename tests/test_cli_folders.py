@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -331,7 +330,11 @@ def test_pictures_done_are_counted_on_a_terminal_and_nowhere_else(weights, tmp_p
         def isatty(self):
             return True
 
-    monkeypatch.setattr("tqdm.std.tqdm", partial(tqdm.std.tqdm, mininterval=0))
+    class Eager(tqdm.std.tqdm):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, mininterval=0, **settings)  # so few pictures take no time at all
+
+    monkeypatch.setattr("tqdm.std.tqdm", Eager)
     for stream, count in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
         with pytest.raises(SystemExit) as done:
