@@ -35,7 +35,7 @@ def test_the_catalog_says_what_the_registry_says():
         (["models"], 0, "photographs "),
         (["colorize", "--help"], 0, "--vivid"),
         (["train", "--help"], 0, "--recipe"),
-        (["colorize"], 2, "PICTURES"),
+        (["colorize"], 2, "Missing argument"),
         (["colorize", "nowhere.png"], 1, "no picture or folder at nowhere.png"),
         (["colorize", ".", "--seed", "-1"], 2, "--seed"),
         (["colorize", ".", "--samples", "0"], 1, "--samples must be at least 1; got 0"),
