@@ -53,6 +53,10 @@ def build() -> int:
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", "--warningiserror", "--keep-going", str(ROOT)]
     status = subprocess.run(command, cwd=ROOT).returncode
+    if not status and (BUILD / "html" / "book" / "try_it.html").exists():
+        import browser  # a neighbor of this script
+
+        browser.write(BUILD / "html" / "_static" / "try", BUILD / "try")
     if status:
         remove(BUILD / "html")
         print("\nThe book was not built: see the errors above.", file=sys.stderr)

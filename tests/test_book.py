@@ -1,7 +1,4 @@
-"""The book as a reader meets it: built without a warning, opened in a real browser with no network.
-
-The browser is Debian's ``chromium``. Without one, the tests that need it are skipped, but never in CI.
-"""
+"""The book as a reader meets it: built without a warning, opened in a real browser with no network."""
 
 import http.server
 import os
@@ -76,23 +73,6 @@ def address(book):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI has no chromium: install Debian's package chromium")
-        pytest.skip(
-            "no chromium on this machine: install Debian's package chromium to test the pages in a browser"
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
