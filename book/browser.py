@@ -34,7 +34,7 @@ RUNTIME_FILES = {  # name: SHA-256, size in bytes, size on the way, as jsDelivr 
 }
 MIRROR = f"https://cdn.jsdelivr.net/npm/{RUNTIME}/dist/"
 
-# Those of scikit-image's photographs that show no person, or one in the public domain. See colorlib.data.photos.
+# Of scikit-image's photographs, some without a person or in the public domain: see colorlib.data.photos.
 PICTURES = {
     "coffee": "A cup of coffee on a wooden table (Rachel Michetti, CC0)",
     "chelsea": "A ginger cat, looking at you (Stefan van der Walt, CC0)",
@@ -173,7 +173,7 @@ def halved(model):
     return model
 
 
-# The runtime, the photographs, and the list ------------------------------------------------------------------
+# The runtime and the photographs ---------------------------------------------------------------------------
 
 
 def runtime(folder: Path, cache: Path) -> list[dict]:

@@ -1,8 +1,8 @@
 """The page that colors a reader's photograph, in a real browser, against the library.
 
-The runtime comes from npm as the page is built. Where npm or its network is missing, the page is one that asks
-a mirror for it, and the mirror can't be asked here: then the tests of the whole page hold it to what it says and
-does in that case, and the tests of all that goes before and after the network run as ever.
+The runtime comes from npm as the page is built. Where npm or its network is missing, the page is one that
+asks a mirror for it, and the mirror can't be asked here: then the tests of the whole page hold it to what it
+says and does in that case, and the tests of all that goes before and after the network run as ever.
 """
 
 import base64
@@ -13,6 +13,7 @@ import http.server
 import importlib.util
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -153,8 +154,13 @@ class Page:
     def choose(self, content, name="picture.png", mime="image/png"):
         self.part("file").set_input_files({"name": name, "mimeType": mime, "buffer": content})
 
+    def finished(self):
+        """Wait until every pixel has its color; give what the page says then."""
+        self.tab.wait_for_selector('[data-part="download"]:not([disabled])', timeout=120_000)
+        return self.part("status").inner_text()
+
     def color(self, content, files, **named):
-        """Choose a picture and give what the page makes of it, (H, W, 3), bytes: in color, or else in gray."""
+        """Choose a picture and give what the page makes of it, (H, W, 3): in color, or else in gray."""
         self.choose(content, **named)
         self.says("colored in" if here(files) else "This is what the model will see")
         return self.pixels("after" if here(files) else "before")
@@ -230,7 +236,7 @@ def difference(got, want):
     return np.abs(got - want).max()
 
 
-# The network -------------------------------------------------------------------------------------------------
+# The network -----------------------------------------------------------------------------------------------
 
 
 def network(site):
@@ -313,7 +319,7 @@ def test_another_file_in_the_runtimes_place_stops_the_build(tmp_path, monkeypatc
     npm = tmp_path / "npm"
     npm.write_text(
         "#!/bin/sh\nmkdir -p package/dist\n"
-        "for f in ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm; do echo other > package/dist/$f; done\n"
+        f"for f in {' '.join(script().RUNTIME_FILES)}; do echo other > package/dist/$f; done\n"
         "tar czf other.tgz package\n"
     )
     npm.chmod(0o755)
@@ -323,7 +329,7 @@ def test_another_file_in_the_runtimes_place_stops_the_build(tmp_path, monkeypatc
         module.runtime(tmp_path, tmp_path)
 
 
-# Before and after the network: the module, given PyTorch's answers -------------------------------------------
+# Before and after the network: the module, given PyTorch's answers -----------------------------------------
 
 MODULE = """async ([pixels, width, height, scores, facts, settings]) => {
     const core = await import("/_static/try/colorize.js");
@@ -337,7 +343,8 @@ MODULE = """async ([pixels, width, height, scores, facts, settings]) => {
     };
     const size = [width, height], rgba = new Uint8ClampedArray(bytes(pixels).buffer);
     const sizes = core.sizes(width, height, facts.imageSize), levels = core.lightness(rgba);
-    const shown = core.gray(core.resized(core.resized(levels, size, sizes.reduced), sizes.reduced, sizes.shown));
+    const reduced = core.resized(levels, size, sizes.reduced);
+    const shown = core.gray(core.resized(reduced, sizes.reduced, sizes.shown));
     if (scores === null) return {sizes, levels: text(levels), shown: text(shown)};
     const ab = core.annealedMean(floats(scores), facts.bins, facts.logWeights, settings);
     const maps = core.coefficients(ab, core.resized(levels, size, sizes.low), sizes.low, size);
@@ -443,7 +450,7 @@ def test_vivid_colors_are_brought_into_the_gamut_as_in_the_library(module, model
     assert difference(decoded(got["rgba"], np.uint8).reshape(256, 256, 4)[..., :3], want) < 0.75
 
 
-# The page ----------------------------------------------------------------------------------------------------
+# The page --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FIVE)
@@ -499,14 +506,14 @@ def test_twelve_megapixels(browser, address, site):
     few = noise(300, 400, seed=2)
     pixels = np.asarray(Image.fromarray(few).resize((4000, 3000), Image.Resampling.BICUBIC))
     content = as_file(pixels, "JPEG", quality=90)
-    before, start = memory(browser), time.time()
+    before, start = renderers(browser), time.time()
     page.choose(content, name="large.jpg", mime="image/jpeg")
     said = page.says("4000 × 3000 pixels" if arrived else "This is what the model will see")
     took = time.time() - start
     print(f"\n12 megapixels: {said}")
-    print(
-        f"{took:.1f} s after the choice; memory {before / 1e6:.0f} MB before, {memory(browser) / 1e6:.0f} MB at the most"
-    )
+    after = renderers(browser)
+    print(f"{took:.1f} s after the choice, {after['seconds'] - before['seconds']:.1f} s of a core")
+    print(f"memory: {before['bytes'] / 1e6:.0f} MB before, at the most {after['bytes'] / 1e6:.0f} MB")
     if arrived:
         assert page.part("after").evaluate("c => [c.width, c.height]") == [4000, 3000]
         # Each band joins the next: no row differs from its neighbor more than in the gray picture.
@@ -524,21 +531,22 @@ def test_twelve_megapixels(browser, address, site):
     page.context.close()
 
 
-def memory(browser):
-    """The most memory that one of the browser's pages has held so far, in bytes, where Linux tells."""
+def renderers(browser):
+    """The most memory that one of the pages has held so far, and the time of all, where Linux tells."""
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-    peaks = [0]
+    peak, ticks = 0, 0
     for process in processes:
-        path = Path(f"/proc/{process['id']}/status")
-        if process["type"] == "renderer" and path.exists():
-            lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
-            peaks.append(1024 * int(lines["VmHWM"].split()[0]))
-    return max(peaks)
+        folder = Path(f"/proc/{process['id']}")
+        if process["type"] == "renderer" and folder.exists():
+            lines = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            peak = max(peak, 1024 * int(lines["VmHWM"].split()[0]))
+            ticks += sum(map(int, (folder / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+    return {"bytes": peak, "seconds": ticks / os.sysconf("SC_CLK_TCK") if ticks else 0}
 
 
 def test_from_the_click_to_the_colors(open_page, site, model):
     page = open_page()
-    page.tab.wait_for_selector('[data-part="examples"] button')
+    page.tab.wait_for_selector('[data-part="examples"] button:not([disabled])')
     page.tab.locator('[data-part="examples"] button').first.click()
     page.says("Fetch the colorizer to see it in color")
     assert page.part("before").is_visible() and page.asked == []
@@ -572,7 +580,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence(open_page, site, model):
     # The one that is shown goes on as if nothing had been.
     if arrived:
         page.part("temperature").fill("1")
-        page.says("colored in")
+        page.finished()
         got = page.pixels("after")
         assert difference(got, wanted(model, pixels, temperature=1)) < 2
 
@@ -585,7 +593,7 @@ def test_the_sliders_color_anew(colorful, site, model):
         colorful.part(name).fill(str(value))
         assert colorful.part(f"{name}-shown").inner_text() == f"{value:.2f}"
     if here(site[1]):
-        said = colorful.says("colored in")
+        said = colorful.finished()
         assert said.split(";")[1] == first.split(";")[1], "the network ran again"
         got = colorful.pixels("after")
         assert difference(got, wanted(model, pixels, temperature=0.8, rebalance=1.75)) < 2
@@ -593,7 +601,7 @@ def test_the_sliders_color_anew(colorful, site, model):
     assert colorful.part("temperature").input_value() == str(model.temperature)
     assert colorful.part("rebalance").input_value() == "1"
     if here(site[1]):
-        colorful.says("colored in")
+        colorful.finished()
         assert difference(colorful.pixels("after"), wanted(model, pixels)) < 2
 
 
@@ -621,9 +629,8 @@ def test_pictures_come_by_drop_and_paste(colorful, site, model):
                 const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
                 const data = new DataTransfer();
                 data.items.add(new File([bytes], "a picture.png", {type: "image/png"}));
-                const [Event, name] = kind === "drop" ? [DragEvent, "dataTransfer"] : [ClipboardEvent, "clipboardData"];
-                const options = {bubbles: true, cancelable: true, [name]: data};
-                const event = new Event(kind, options);
+                const options = {bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data};
+                const event = new (kind === "drop" ? DragEvent : ClipboardEvent)(kind, options);
                 if (!document.body.dispatchEvent(event) !== (kind === "drop")) throw new Error("not taken");
             }""",
             [event, base64.b64encode(as_file(pixels)).decode()],
@@ -641,6 +648,17 @@ def test_no_network_is_needed_once_it_is_there(open_page, site, model):
     assert difference(page.color(as_file(pixels), site[1]), wanted(model, pixels, site[1])) < 2
     page.tab.locator('[data-part="examples"] button').nth(1).click()
     page.says("640 ×" if arrived else "This is what the model will see")
+
+
+def test_the_next_visit_fetches_nothing_again(open_page, site):
+    page = open_page()
+    arrived = page.bring(site[1])
+    again = []
+    page.tab.on("request", lambda request: again.append(request.url))
+    page.tab.reload()
+    page.bring(site[1])
+    packed = [url for url in again if url.endswith((".gz", ".mjs", ".wasm")) and not url.startswith("blob:")]
+    assert arrived == (packed == [])
 
 
 def test_the_keyboard_is_enough(open_page, site):
@@ -675,7 +693,7 @@ def test_the_keyboard_is_enough(open_page, site):
     page.tab.keyboard.press("ArrowLeft")
     assert (page.part("rebalance").input_value(), page.part("temperature").input_value()) == ("1.05", "0.36")
     if here(site[1]):
-        page.tab.wait_for_selector('[data-part="download"]:not([disabled])')
+        page.finished()
         tab_to("download")
         with page.tab.expect_download() as download:
             page.tab.keyboard.press("Enter")
@@ -716,7 +734,7 @@ def test_the_mouse_drags_the_line(colorful, site):
     assert abs(int(colorful.part("handle").input_value()) - 80) <= 1
 
 
-# Where the runtime is elsewhere ------------------------------------------------------------------------------
+# Where the runtime is elsewhere ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

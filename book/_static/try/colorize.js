@@ -42,6 +42,14 @@ export function lightness(rgba, first = 0, count = rgba.length / 4 - first) {
   return out;
 }
 
+/** Whether a pixel's channels differ by more than a gray picture's compression makes them. */
+export function hasColor(rgba) {
+  for (let i = 0; i < rgba.length; i += 4) {
+    if (Math.abs(rgba[i] - rgba[i + 1]) > 8 || Math.abs(rgba[i + 1] - rgba[i + 2]) > 8) return true;
+  }
+  return false;
+}
+
 /** The sRGB gray in [0, 1] of a lightness: what the network is shown. */
 export function gray(map) {
   return map.map((value) => {

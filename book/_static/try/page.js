@@ -32,15 +32,7 @@ async function start() {
   const response = await fetch(new URL("files.json", base));
   if (!response.ok) throw new Error("no list of files");
   facts = { ...(await response.json()), base: base.href };
-  for (const { url, name, text } of facts.pictures) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.title = text;
-    const image = Object.assign(new Image(), { src: new URL(url, base).href, alt: text });
-    button.append(image);
-    button.addEventListener("click", async () => take(await (await fetch(image.src)).blob(), name));
-    part("examples").append(button);
-  }
+  facts.pictures.forEach(example);
   worker = new Worker(new URL("worker.js", base), { type: "module" });
   worker.onmessage = ({ data }) => told[data.kind](data);
   worker.onerror = (event) => {
@@ -60,6 +52,18 @@ async function start() {
   part("source").textContent = elsewhere
     ? `The runtime comes from ${new URL(elsewhere.url).host}, the network from this page's own address. Your picture goes to neither.`
     : "It comes from this page's own address.";
+}
+
+// The button holds the file itself, so that it needs no network later.
+async function example({ url, name, text }) {
+  const button = Object.assign(document.createElement("button"), { type: "button", title: text, disabled: true });
+  part("examples").append(button);
+  const response = await fetch(new URL(url, base)).catch(() => null);
+  if (!response?.ok) return button.remove();
+  const file = await response.blob();
+  button.append(Object.assign(new Image(), { src: URL.createObjectURL(file), alt: text }));
+  button.addEventListener("click", () => take(file, name));
+  button.disabled = false;
 }
 
 function load() {

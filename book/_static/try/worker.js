@@ -37,6 +37,7 @@ async function load(message) {
       ),
     );
     postMessage({ kind: "progress", share: 1 });
+    await forget(files);
     const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     runtime = await import(address);
     URL.revokeObjectURL(address);
@@ -50,9 +51,36 @@ async function load(message) {
   }
 }
 
-/** The bytes of a file, unpacked and held against its checksum. */
+/** The bytes of a file, unpacked and held against its checksum; from the browser's store where an earlier visit left
+    them there. */
 async function fetched(file, progress) {
   const address = new URL(file.url, facts.base);
+  const kept = await store();
+  const key = new URL(`?${encodeURIComponent(file.integrity)}`, address);
+  const found = await kept?.match(key);
+  const bytes = found ? new Uint8Array(await found.arrayBuffer()) : await downloaded(file, address, progress);
+  if (crypto.subtle) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    if (btoa(String.fromCharCode(...digest)) !== file.integrity) throw new Error(`${address.href} is another file`);
+  }
+  progress(file.bytes);
+  if (!found) await kept?.put(key, new Response(bytes)).catch(() => {}); // it may be full
+  return bytes;
+}
+
+// A private window may have none, and pages that came unencrypted from another machine have none.
+const store = async () => globalThis.caches?.open("try-it").catch(() => undefined);
+
+/** Drops from the store what an earlier edition of the book left there. */
+async function forget(files) {
+  const kept = await store();
+  const used = files.map((file) => encodeURIComponent(file.integrity));
+  for (const request of (await kept?.keys()) ?? []) {
+    if (!used.includes(new URL(request.url).search.slice(1))) await kept.delete(request);
+  }
+}
+
+async function downloaded(file, address, progress) {
   // Browsers offer checksums only to pages that came encrypted or from this machine; `integrity` is for the others.
   const options = crypto.subtle ? {} : { integrity: `sha256-${file.integrity}` };
   const response = await fetch(address, file.packed ? {} : options);
@@ -65,15 +93,11 @@ async function fetched(file, progress) {
     parts.push(value);
     progress((count += value.length));
   }
-  let bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
   if (file.packed && bytes[0] === 0x1f && bytes[1] === 0x8b) {
     // Some servers unpack such a file on the way.
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  }
-  if (crypto.subtle) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    if (btoa(String.fromCharCode(...digest)) !== file.integrity) throw new Error(`${address.href} is another file`);
+    return new Uint8Array(await new Response(stream).arrayBuffer());
   }
   return bytes;
 }
@@ -138,7 +162,7 @@ function fitted({ width, height }, pixels) {
   return [width, height].map((side) => Math.max(1, Math.floor(side * scale)));
 }
 
-/** Goes once over a picture: what the network sees, the guide, whether it has colors; and makes the preview. */
+/** Goes once over a picture: what the network sees, the guide, a preview, and whether it has colors. */
 async function survey(mine, own, imageSize) {
   const { bitmap, size } = mine;
   const [width, height] = size;
@@ -150,10 +174,8 @@ async function survey(mine, own, imageSize) {
   const rows = Math.max(1, Math.floor(BAND / width));
   const context = surface(width, Math.min(rows, height));
   let whole = null;
-  mine.colored = false;
   for (let top = 0; top < height; top += rows) {
     const data = rowsOf(bitmap, context, top, Math.min(rows, height - top));
-    mine.colored ||= data.some((value, i) => i % 4 < 2 && Math.abs(value - data[i + 1]) > 8);
     const levels = core.lightness(data);
     if (same) (whole ??= new Float32Array(width * height)).set(levels, top * width);
     small?.add(levels);
@@ -164,7 +186,7 @@ async function survey(mine, own, imageSize) {
   mine.shown = core.gray(core.resized(same ? whole : small.result(), reduced, shown));
   mine.guide = guide.result();
   mine.preview = await previewOf(bitmap);
-  postMessage({ kind: "opened", id: mine.id, size, colored: mine.colored });
+  postMessage({ kind: "opened", id: mine.id, size, colored: core.hasColor(mine.preview.data) });
   before({ own });
   return true;
 }
