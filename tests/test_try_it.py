@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MIRROR = "https://cdn.jsdelivr.net/npm/onnxruntime-web@"
 FIVE = ["astronaut", "chelsea", "coffee", "motorcycle", "retina"]  # the last is large enough to come in bands
 LOCAL_LIMIT = 13e6  # bytes on the way
+MEMORY_LIMIT = 1.5e9  # bytes, of the page with a picture of 12 megapixels; the time for it: 120 s, see `says`
 
 
 def script():
@@ -514,6 +515,7 @@ def test_twelve_megapixels(browser, address, site):
     after = renderers(browser)
     print(f"{took:.1f} s after the choice, {after['seconds'] - before['seconds']:.1f} s of a core")
     print(f"memory: {before['bytes'] / 1e6:.0f} MB before, at the most {after['bytes'] / 1e6:.0f} MB")
+    assert after["bytes"] < MEMORY_LIMIT
     if arrived:
         assert page.part("after").evaluate("c => [c.width, c.height]") == [4000, 3000]
         # Each band joins the next: no row differs from its neighbor more than in the gray picture.
