@@ -54,6 +54,10 @@ def build() -> int:
     command = [*jupyter_book, "build", "--warningiserror", "--keep-going", str(ROOT)]
     # No kernel runs behind a page: what computes in a notebook is shown there as ready-made pictures.
     status = subprocess.run(command, cwd=ROOT, env={**os.environ, "COLORLIB_STATIC": "1"}).returncode
+    if not status and (BUILD / "html" / "book" / "try_it.html").exists():
+        import browser  # a neighbor of this script
+
+        browser.write(BUILD / "html" / "_static" / "try", BUILD / "try")
     if status:
         remove(BUILD / "html")
         print("\nThe book was not built: see the errors above.", file=sys.stderr)

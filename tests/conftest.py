@@ -15,8 +15,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path.name == "test_book.py", item.path.suffix != ".ipynb"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Debian's chromium. Without one, the tests that need it are skipped, but never in CI."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         if os.environ.get("CI"):

@@ -1,7 +1,4 @@
-"""The book as a reader meets it: built without a warning, opened in a real browser with no network.
-
-The browser is Debian's ``chromium``. Without one, the tests that need it are skipped, but never in CI.
-"""
+"""The book as a reader meets it: built without a warning, opened in a real browser with no network."""
 
 import http.server
 import os
