@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from colorlib import zoo
@@ -249,3 +250,18 @@ def test_colors_hardly_depend_on_the_size_of_the_file(name):
         again = model.colorize(rgb_to_gray(small))[0]
         assert distance(again, colored) < most
         assert side < 128 or abs(rgb_to_lab(again)[:, 1:].norm(dim=1).mean() / chroma - 1) < 0.1
+
+
+@pytest.mark.slow
+def test_megapixels_don_t_change_the_colors():
+    coffee = (photos("coffee")["coffee"] * 255).round().byte().permute(1, 2, 0).numpy()
+    model, colors = zoo.load("photographs"), []
+    for megapixels in (0.5, 1, 4, 12):
+        size = [round(side * math.sqrt(megapixels * 1e6 / 240_000)) for side in (600, 400)]
+        with Image.fromarray(coffee).resize(size, Image.Resampling.LANCZOS) as image:
+            gray = rgb_to_gray(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255)
+        lab = rgb_to_lab(model.colorize(gray, seed=0)[0])[:, 1:]
+        colors.append(F.interpolate(lab, (96, 144), mode="area"))
+    # The mean distance between any two; their mean chroma is above 10.
+    apart = [(one - other).norm(dim=1).mean().item() for one in colors for other in colors]
+    assert max(apart) < 0.3 and colors[0].norm(dim=1).mean() > 10
