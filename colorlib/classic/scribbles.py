@@ -9,10 +9,10 @@ the window, and the weights of each pixel sum to 1. The paper looks for the chro
 
 What is solved here: every pixel without a stroke is the weighted mean of its neighbors, U_r = sum w_rs U_s.
 In matrices that is (I - W) U = 0 at those pixels. It brings every term of J there to zero, so it minimizes J
-without the terms that are centered on strokes: those ask a color that the user has fixed to be the mean of its
-neighbors, too. Leaving them out has two merits. A mean lies between the least and the greatest of its terms,
-so no color can come out that exceeds those of the strokes. And the matrix is far better conditioned than its
-square, in which least squares ends.
+without the terms that are centered on strokes: those ask a color that the user has fixed to be the mean of
+its neighbors, too. Leaving them out has two merits. A mean lies between the least and the greatest of its
+terms, so no color can come out that exceeds those of the strokes. And the matrix is far better conditioned
+than its square, in which least squares ends.
 
 No weight is zero: among n pixels, the squared difference of two is at most 2 n times the variance, so that
 with n = 9 no weight is below exp(-9) before they are brought to the sum 1. So no part of a picture is out of
