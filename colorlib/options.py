@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from colorlib.models import MODELS, Colorizer
+from colorlib import _catalog
+
+if TYPE_CHECKING:  # an argument that is wrong should be named before torch is loaded
+    from colorlib.models import Colorizer
 
 
 def split(arguments: list[str]) -> tuple[list[str], dict[str, str | None]]:
@@ -30,7 +34,7 @@ def split(arguments: list[str]) -> tuple[list[str], dict[str, str | None]]:
 
 def flags() -> set[str]:
     """Names of the options of all models that take no value, such as refine and no-refine."""
-    names = [k.name for kind in MODELS.values() for k in kind.options() if k.kind is bool]
+    names = [o.name for model in _catalog.models().values() for o in model.options if o.kind == "bool"]
     return {form + name.replace("_", "-") for name in names for form in ("", "no-")}
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from colorlib import _catalog
 from colorlib._check import came, choice, device_of, listed, path_of, whole
 from colorlib._files import write_whole
 from colorlib.color import rgb_to_lab
@@ -24,7 +25,7 @@ from colorlib.models import MODELS, Colorizer
 from colorlib.training import Recipe, checkpoints
 from colorlib.training.batches import Data, as_dict
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = _catalog.WEIGHTS
 VERSION = 2  # of the format of weights files; the first had no checksum
 CURVE = 100  # a run has so many points of its learning curve in a weights file, for each set of scalars
 MEASURED = 2048  # so many pictures tell enough of the data's colors
@@ -187,7 +188,7 @@ def history(name_or_path) -> list[dict]:
 
 def shipped() -> tuple[str, ...]:
     """Names of the trained models that come with the library, for :func:`load`."""
-    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+    return tuple(path.stem for path in _catalog.weights(WEIGHTS))
 
 
 def load(name_or_path, device=None) -> Colorizer:
@@ -220,15 +221,7 @@ def load(name_or_path, device=None) -> Colorizer:
 def _found(name_or_path) -> Path:
     """Where a name's weights are, or a path that is there."""
     path_of(name_or_path, "name_or_path")
-    path = WEIGHTS / f"{name_or_path}.safetensors"
-    if str(name_or_path) not in shipped():
-        path = Path(name_or_path)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"no model {str(name_or_path)!r}: neither a path nor one that comes with the library: "
-                + (", ".join(shipped()) or "there are none")
-            )
-    return path
+    return _catalog.find(name_or_path, WEIGHTS)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

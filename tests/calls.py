@@ -104,11 +104,25 @@ def method(name, method, **arguments):
     return lambda: (getattr(built(name), method), arguments)
 
 
+def whole_strips(model):
+    """The strips of a coloring, all of them."""
+
+    @functools.wraps(model.strips)
+    def function(*arguments, **named):
+        return list(model.strips(*arguments, **named))
+
+    return function
+
+
 def model_calls(name, **knobs):
     """What every colorizer has."""
     return {
         f"models.{name}.colorize": lambda: (
             built(name).colorize,
+            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
+        ),
+        f"models.{name}.strips": lambda: (
+            whole_strips(built(name)),
             {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
         ),
         f"models.{name}.chroma": lambda: (

@@ -14,7 +14,7 @@ import tqdm
 from PIL import Image
 from typer.testing import CliRunner
 
-from colorlib import cli, zoo
+from colorlib import _flow, zoo
 from colorlib.cli import app
 from colorlib.color import rgb_to_lab
 from colorlib.data import World, read
@@ -199,14 +199,14 @@ def test_skip_does_what_is_missing(drawing, tmp_path):
 
 
 def test_many_samples_take_no_more_memory_than_a_few(drawing, tmp_path, monkeypatch):
-    counts, color = [], PixColor.colorize
+    counts, color = [], PixColor.strips
 
     def counted(model, gray, samples=1, *arguments, **knobs):
         counts.append(samples)
         return color(model, gray, samples, *arguments, **knobs)
 
-    monkeypatch.setattr(PixColor, "colorize", counted)
-    monkeypatch.setattr(cli, "SAMPLED_AT_ONCE", 3 * 8 * 6)
+    monkeypatch.setattr(PixColor, "strips", counted)
+    monkeypatch.setattr(_flow, "SAMPLED_AT_ONCE", 3 * 8 * 6)
     picture = photograph(tmp_path / "a.png", (8, 6))
     for out in ("one", "two"):
         result = run(picture, "--model", drawing, "--out", tmp_path / out, "--samples", 8, "--seed", 5)
@@ -227,14 +227,14 @@ def test_odd_files_do_not_end_the_others_turn(weights, tmp_path, monkeypatch):
     (folder / "nowhere.jpg").symlink_to("gone.jpg")
     os.mkfifo(folder / "pipe.jpg")
     (out / "blocked.png" / "x").mkdir(parents=True)
-    color = CIC.colorize
+    color = CIC.strips
 
     def with_little_memory(model, gray, *arguments, **knobs):
         if gray.shape[-1] == 60:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] can't allocate memory")
         return color(model, gray, *arguments, **knobs)
 
-    monkeypatch.setattr(CIC, "colorize", with_little_memory)
+    monkeypatch.setattr(CIC, "strips", with_little_memory)
     names = sorted(folder.iterdir())
     result = run(*names, "--model", weights, "--out", out, "--skip")
     assert result.exit_code == 1 and f"5 of {len(names)} pictures failed" in result.output, result.output

@@ -86,6 +86,48 @@ def test_strips_do_not_show(pixels, monkeypatch):
     assert torch.equal(model.colorize(gray, samples=2), whole)
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_strips_are_the_rows_of_the_whole(guided, monkeypatch):
+    gray = torch.rand(2, 1, 50, 17, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = CIC(width=4)
+    whole = model.colorize(gray, samples=2, image_size=8, guided=guided)
+    monkeypatch.setattr(base, "PIXELS_AT_ONCE", 2 * 2 * 17 * 3)
+    strips = list(model.strips(gray, samples=2, image_size=8, guided=guided))
+    assert [strip.shape for strip in strips] == 16 * [(2, 2, 3, 3, 17)] + [(2, 2, 3, 2, 17)]
+    assert torch.equal(torch.cat(strips, -2), whole)
+
+
+def test_gray_in_half_precision_is_enough_for_8_bits():
+    gray = torch.arange(256.0).view(1, 1, 16, 16) / 255
+    model = Ramp()
+    whole, half = model.colorize(gray), model.colorize(gray.half())
+    assert half.dtype == torch.float32
+    assert torch.equal((gray.half().float() * 255).round(), gray * 255)
+    assert (whole - half).abs().max() < 1 / 255 / 4
+
+
+def test_the_model_runs_when_strips_are_asked_for_and_leaves_no_trace():
+    model = Ramp().train()
+    gray = torch.rand(1, 1, 8, 8)
+    with pytest.raises(TypeError, match="no knob 'nonsense'"):
+        model.strips(gray, nonsense=1)  # and not at the first strip
+    strips = model.strips(gray)
+    assert model.seen == [(8, 8)]
+    strip = next(strips)
+    assert torch.is_grad_enabled() and model.training and not strip.requires_grad
+    with pytest.raises(StopIteration):
+        next(strips)
+
+
+def test_a_mask_is_checked_for_strips_too():
+    model, gray = MaskedGAN(width=2, layers=3), torch.rand(2, 1, 8, 8)
+    mask = torch.zeros(1, 1, 8, 8)
+    assert torch.equal(next(model.strips(gray, mask=mask)), model.colorize(gray, mask=mask))
+    with pytest.raises(ValueError, match="mask must be of the pictures' size"):
+        model.strips(gray, mask=mask[..., :4])
+
+
 def test_with_a_side_colors_hardly_change_with_the_size_of_the_file():
     # A smooth picture, at 64 pixels and at 256: what a model makes of it should be the same picture.
     small = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25

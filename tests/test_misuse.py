@@ -27,7 +27,7 @@ HOME = str(Path(colorlib.__file__).parent)
 EXEMPT = {
     "data.Palette", "data.Scene", "masks", "models.Colorizer", "models.Colorizer.loss",
     "models.Colorizer.chroma", "models.Colorizer.knobs", "models.Colorizer.colorize",
-    "models.Colorizer.options", "sampling.Stopped",
+    "models.Colorizer.strips", "models.Colorizer.options", "sampling.Stopped",
     "models.ColorGAN.loss", "models.MaskedGAN.loss", "models.ColorGAN.players", "models.MaskedGAN.players",
     "models.ResNetRegressor.small", "show.HTMLFigure", "training.Interrupted", "training.TrainingError",
     "training.Batch", "training.Player", "zoo.shipped",
@@ -146,7 +146,8 @@ def misuses(name):
         known = parameters.get(argument)
         optional = known is not None and known.default is None
         # As knobs they come to `colorize` without their defaults.
-        optional |= (name, argument) == ("models.PretrainedUNet.colorize", "temperature")
+        of_photo = ("models.PretrainedUNet.colorize", "models.PretrainedUNet.strips")
+        optional |= name in of_photo and argument == "temperature"
         # Where nothing is at a path, the path is what is named.
         names = [argument, *(["nonsense"] if isinstance(value, Path) or argument in PATHS else [])]
         for thing, verdict in wrong(argument, value, optional):

@@ -7,19 +7,12 @@ and so do 8 or 16 bits that nobody has divided: only on a CPU, for on a GPU look
 """
 
 import math
-from functools import partial
 
 import torch
 
 from colorlib._check import flag, image, undivided
-
-# Linear sRGB to CIE XYZ, and the white point D65 seen at 2 degrees: the figures that scikit-image uses.
-XYZ_FROM_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-WHITE = (0.95047, 1.0, 1.08883)
+from colorlib.color import cielab
+from colorlib.color.cielab import XYZ_FROM_RGB, inverse, linear_to_srgb, mix, srgb_to_linear
 
 # Analog YUV after ITU-R BT.470, as in scikit-image.
 YUV_FROM_RGB = (
@@ -38,17 +31,8 @@ _YCBCR_FROM_RGB = (
 )
 
 
-def _inverse(matrix):
-    return tuple(map(tuple, torch.tensor(matrix, dtype=torch.float64, device="cpu").inverse().tolist()))
-
-
-# The white point is folded into the matrices: one multiplication less for each value.
-_WHITE_XYZ_FROM_RGB = tuple(
-    tuple(m / white for m in row) for row, white in zip(XYZ_FROM_RGB, WHITE, strict=True)
-)
-_RGB_FROM_WHITE_XYZ = _inverse(_WHITE_XYZ_FROM_RGB)
-_RGB_FROM_YUV = _inverse(YUV_FROM_RGB)
-_RGB_FROM_YCBCR = _inverse(_YCBCR_FROM_RGB)
+_RGB_FROM_YUV = inverse(YUV_FROM_RGB)
+_RGB_FROM_YCBCR = inverse(_YCBCR_FROM_RGB)
 
 # Pixels worked on at once on a CPU. The intermediate results of that many stay in the cache; those of a whole
 # photograph would go to memory and back at every step. Smaller pieces are no faster, and each step of each
@@ -82,58 +66,7 @@ def _convert(function, x, out_channels=3):
     return out.view(*x.shape[:-3], out_channels, height, width)
 
 
-def _mix(x, matrix):
-    """Multiply the channel vector of every pixel by a matrix, in plain sums.
-
-    A matrix product would round differently for different sizes of image, and on some GPUs to 10 bits.
-    """
-    first, second, third = x.unbind(-3)
-    rows = [torch.add(torch.add(first * m1, second, alpha=m2), third, alpha=m3) for m1, m2, m3 in matrix]
-    return torch.stack(rows, -3)
-
-
 # CIELAB -----------------------------------------------------------------------------------------------------
-
-
-def _power(x, exponent):
-    # Twice as fast as `x**exponent`, and the same for a pixel wherever it lies in the array. `**` rounds the
-    # last few elements of an array otherwise, and results would depend on the size of the batch.
-    return torch.exp(torch.log(x) * exponent)
-
-
-def _line_then(power, threshold, slope, x):
-    """A straight line up to the threshold and `power(x)` above it: the shape of all four curves of CIELAB.
-
-    It is written as a sum of two parts, each constant where the other varies. That is several times as fast
-    as `torch.where`, and its gradient is finite at black. The published constants let line and power meet
-    only to within 4e-7; here they meet exactly.
-    """
-    above = power(x.clamp(min=threshold))
-    below = x.clamp(max=threshold) - threshold
-    return torch.add(above, below, alpha=slope)
-
-
-_srgb_to_linear = partial(_line_then, lambda v: _power((v + 0.055) / 1.055, 2.4), 0.04045, 1 / 12.92)
-_linear_to_srgb = partial(_line_then, lambda v: 1.055 * _power(v, 1 / 2.4) - 0.055, 0.0031308, 12.92)
-_lab_curve = partial(_line_then, lambda v: _power(v, 1 / 3), 0.008856, 7.787)
-_inverse_lab_curve = partial(_line_then, lambda v: v * v * v, 0.2068966, 1 / 7.787)
-
-
-def _rgb_to_lab(rgb):
-    x, y, z = _lab_curve(_mix(_srgb_to_linear(rgb), _WHITE_XYZ_FROM_RGB)).unbind(-3)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -3)
-
-
-def _lab_to_rgb(lab, clip):
-    lightness, a, b = lab.unbind(-3)
-    y = (lightness + 16) / 116
-    x = y + a / 500
-    z = y - b / 200
-    if clip:
-        z = z.clamp(min=0)  # as scikit-image does
-    xyz = _inverse_lab_curve(torch.stack([x, y, z], -3))
-    rgb = _linear_to_srgb(_mix(xyz, _RGB_FROM_WHITE_XYZ))
-    return rgb.clamp(0, 1) if clip else rgb
 
 
 def rgb_to_lab(rgb):
@@ -147,7 +80,8 @@ def rgb_to_lab(rgb):
     >>> rgb_to_lab(red).flatten().round()
     tensor([53., 80., 67.])
     """
-    return _convert(_rgb_to_lab, image(rgb, 3, "rgb", unit=True))
+    image(rgb, 3, "rgb", unit=True)
+    return cielab.rgb_to_lab_in_blocks(rgb) if cielab.in_blocks(rgb) else _convert(cielab.rgb_to_lab, rgb)
 
 
 def lab_to_rgb(lab, clip=True):
@@ -162,7 +96,9 @@ def lab_to_rgb(lab, clip=True):
     """
     image(lab, 3, "lab")
     clip = flag(clip, "clip")
-    return _convert(lambda part: _lab_to_rgb(part, clip), lab)
+    if cielab.in_blocks(lab):
+        return cielab.lab_to_rgb_in_blocks(lab, clip)
+    return _convert(lambda part: cielab.lab_to_rgb(part, clip), lab)
 
 
 def rgb_to_gray(rgb):
@@ -177,9 +113,9 @@ def rgb_to_gray(rgb):
     """
 
     def convert(part):
-        red, green, blue = _srgb_to_linear(part).unbind(-3)
+        red, green, blue = srgb_to_linear(part).unbind(-3)
         m1, m2, m3 = XYZ_FROM_RGB[1]
-        return _linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
+        return linear_to_srgb(m1 * red + m2 * green + m3 * blue).unsqueeze(-3)
 
     return _convert(convert, image(rgb, 3, "rgb", unit=True), 1)
 
@@ -193,32 +129,25 @@ def fit_gamut(lab):
     """
     image(lab, 3, "lab")
     with torch.no_grad():
-        return _convert(_fit_gamut, lab.detach())
+        return _convert(cielab.fit_gamut, lab.detach())
 
 
-def _fit_gamut(lab):
-    lab = torch.cat([lab.narrow(-3, 0, 1).clamp(0, 100), lab.narrow(-3, 1, 2)], -3)
-    outside = ~_in_gamut(lab)
-    colors = lab.movedim(-3, -1)[outside].T[:, None]  # (3, 1, colors outside)
-    lightness, ab = colors[:1], colors[1:]
-    # The share of its chroma that a color may keep: `low` is known to be inside, `high` outside.
-    low = torch.zeros_like(lightness)
-    high = torch.ones_like(lightness)
-    for _ in range(16):
-        middle = (low + high) / 2
-        inside = _in_gamut(torch.cat([lightness, middle * ab], -3))
-        low = torch.where(inside, middle, low)
-        high = torch.where(inside, high, middle)
-    fitted = torch.cat([lightness, low * ab], -3)
-    fitted = fitted.masked_fill(~colors.isfinite().all(0), math.nan)
-    lab.movedim(-3, -1)[outside] = fitted[:, 0].T
-    return lab
+def gray_to_lightness(gray):
+    """CIE L of sRGB gray, (..., 1, H, W) to (..., 1, H, W), without a gradient."""
+    with torch.no_grad():
+        if cielab.in_blocks(gray):
+            return cielab.gray_to_lightness_in_blocks(gray)
+        return _convert(cielab.gray_to_lightness, gray, 1)
 
 
-def _in_gamut(lab):
-    # Gray itself leaves [0, 1] by 2e-5 at L = 100: the white point and the matrix have few digits.
-    rgb = _lab_to_rgb(lab, clip=False)
-    return ((rgb >= -5e-5) & (rgb <= 1 + 5e-5)).all(-3)
+def fitted_rgb(lightness, ab):
+    """`lab_to_rgb(fit_gamut(lab))` for L in [0, 100], (..., 1, H, W), and ab, (..., 2, H, W), of one dtype.
+
+    The result carries no gradient.
+    """
+    if ab.dtype == torch.float32 and cielab.in_blocks(ab.detach()) and ab.numel():
+        return cielab.fitted_rgb_in_blocks(lightness.detach(), ab.detach())
+    return lab_to_rgb(fit_gamut(torch.cat([lightness, ab], -3)))
 
 
 # YUV and YCbCr ----------------------------------------------------------------------------------------------
@@ -229,12 +158,12 @@ def rgb_to_yuv(rgb):
 
     Y is in [0, 1], U in [-0.436, 0.436], V in [-0.615, 0.615].
     """
-    return _convert(lambda part: _mix(part, YUV_FROM_RGB), image(rgb, 3, "rgb", unit=True))
+    return _convert(lambda part: mix(part, YUV_FROM_RGB), image(rgb, 3, "rgb", unit=True))
 
 
 def yuv_to_rgb(yuv):
     """Convert analog YUV to RGB: the inverse of `rgb_to_yuv`. What that didn't give is not clipped."""
-    return _convert(lambda part: _mix(part, _RGB_FROM_YUV), image(yuv, 3, "yuv", unit=True))
+    return _convert(lambda part: mix(part, _RGB_FROM_YUV), image(yuv, 3, "yuv", unit=True))
 
 
 def rgb_to_ycbcr(rgb):
@@ -246,7 +175,7 @@ def rgb_to_ycbcr(rgb):
     >>> rgb_to_ycbcr(torch.full((3, 1, 1), 0.25)).flatten().round(decimals=4)
     tensor([0.2500, 0.5000, 0.5000])
     """
-    return _convert(lambda x: _mix(x, _YCBCR_FROM_RGB) + _chroma_center(x), image(rgb, 3, "rgb", unit=True))
+    return _convert(lambda x: mix(x, _YCBCR_FROM_RGB) + _chroma_center(x), image(rgb, 3, "rgb", unit=True))
 
 
 def ycbcr_to_rgb(ycbcr):
@@ -255,7 +184,7 @@ def ycbcr_to_rgb(ycbcr):
     What that didn't give is not clipped.
     """
     image(ycbcr, 3, "ycbcr", unit=True)
-    return _convert(lambda x: _mix(x - _chroma_center(x), _RGB_FROM_YCBCR), ycbcr)
+    return _convert(lambda x: mix(x - _chroma_center(x), _RGB_FROM_YCBCR), ycbcr)
 
 
 def _chroma_center(x):

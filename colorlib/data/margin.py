@@ -6,7 +6,6 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 from torch import Tensor
-from torch.nn import functional as F
 
 SIDE = 1024  # the margin is looked for in the picture reduced to one or two times so many pixels
 EVEN = 6  # levels of 255 by which paper may differ from its median: noise, grain, traces of JPEG
@@ -16,6 +15,7 @@ STRAIGHT = 0.96  # share of the smallest rectangle around it that the picture ha
 TILT = np.radians(np.linspace(-5, 5, 41))  # how such a rectangle may lie
 # So many pixels along its edge stay gray, for traces of JPEG; in so many more color sets in.
 EDGE, SOFT = 2, 2
+_AT_ONCE = 2**20  # so many pixels of a large picture are brought to 8 bits at a time
 
 
 def margin(gray: Tensor) -> Tensor | None:
@@ -27,14 +27,32 @@ def margin(gray: Tensor) -> Tensor | None:
     Gives how much of its color each pixel keeps, (1, H, W): 0 on the margin, 1 in the picture, values between
     along the picture's edge. None where there is no margin.
     """
-    height, width = gray.shape[-2:]
-    levels = Image.fromarray((gray[0] * 255 + 0.5).to(torch.uint8).cpu().numpy())
-    inside = _inside(np.asarray(levels.reduce(max(1, max(height, width) // SIDE))).astype(int))
+    keep = kept(levels(gray))
+    return None if keep is None else rows(keep, gray.shape[-2:], 0, gray.shape[-2]).to(gray)
+
+
+def levels(gray: Tensor) -> Image.Image:
+    """Gray (1, H, W) in [0, 1] as an image of 8 bits. It is made in strips, to need no copy in floats."""
+    strips = gray[0].split(max(1, _AT_ONCE // gray.shape[-1]))
+    parts = [(strip * 255 + 0.5).to(torch.uint8).cpu() for strip in strips]
+    return Image.fromarray(torch.cat(parts).numpy())
+
+
+def kept(gray: Image.Image) -> Image.Image | None:
+    """What :func:`margin` gives, of an image of 8 bits and as a small one of floats: see :func:`rows`."""
+    inside = _inside(np.asarray(gray.reduce(max(1, max(gray.size) // SIDE))).astype(int))
     if inside is None:
         return None
     within = ndimage.distance_transform_cdt(inside, "chessboard")
-    keep = torch.from_numpy((within - EDGE) / SOFT).clamp(0, 1).to(gray)
-    return F.interpolate(keep[None, None], (height, width), mode="bilinear", align_corners=False)[0]
+    return Image.fromarray(((within - EDGE) / SOFT).clip(0, 1).astype(np.float32))
+
+
+def rows(keep: Image.Image, size: tuple[int, int], top: int, bottom: int) -> Tensor:
+    """Some rows of what is kept, from `top` to before `bottom`, at a picture's size (H, W): (1, rows, W)."""
+    scale = keep.height / size[0]
+    box = (0, top * scale, keep.width, min(keep.height, bottom * scale))
+    part = keep.resize((size[1], bottom - top), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(part))[None].clamp_(0, 1)
 
 
 def _inside(gray: np.ndarray) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 import re
 import struct
-import warnings
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
@@ -10,6 +9,8 @@ from typing import NamedTuple
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from .pictures import quiet
 
 SEGMENT = 65533  # bytes that a segment of a JPEG file holds
 
@@ -48,8 +49,8 @@ def read_metadata(image: Image.Image) -> Metadata:
     """
     tags, broken, info = {FIRST: {}, SHOT: {}, PLACE: {}}, set(), image.info
     turned = said = False
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with quiet() as listener:  # the warnings module's own recorder would take those of other threads
+        before = listener.heard
         for part in tags:
             try:
                 found = image.getexif().get_ifd(part) if part else image.getexif()
@@ -77,7 +78,7 @@ def read_metadata(image: Image.Image) -> Metadata:
         iptc = image.tag_v2.get(IPTC) if hasattr(image, "tag_v2") else photoshop.get(0x0404)
     if not said and len(info.get("exif") or b"") > 20:
         broken.add("EXIF")  # Pillow has noticed, and kept it to itself
-    elif caught and not broken:
+    elif listener.heard > before and not broken:
         broken.add("some of its EXIF")
     x, y, unit = (tags[FIRST].pop(tag, None) for tag in RESOLUTION)
     xmp = info.get("xmp") or texts.get("XML:com.adobe.xmp") or getattr(image, "tag_v2", {}).get(XMP)

@@ -34,6 +34,7 @@ from .srgb import to_srgb
 # Pillow knows these, but its part of the work is to hand them on to other programs.
 _HANDED_ON = frozenset({"EPS", "MPEG"})
 _NEEDED = {"JPEG": "jpg", "MPO": "jpg", "PNG": "zlib", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_AT_ONCE = 2**20  # so many pixels of a large picture are made gray at a time
 _HEIC = (".heic", ".heif", ".hif")
 
 
@@ -171,7 +172,7 @@ def open_picture(source, name: str | None = None, page: int = 1):
         file = _regular(source, name)
     else:
         file = io.BytesIO(source if isinstance(source, (bytes, bytearray)) else _bytes(source, name))
-    with file, _quiet():
+    with file, quiet():
         try:
             image, frames = _open(file)
             if not 1 <= page <= len(frames):
@@ -232,8 +233,28 @@ def read(path, gray: bool = False, page: int = 1) -> Tensor:
     """
     gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
-        rgb = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float() / 255
-        return rgb_to_gray(rgb) if gray else rgb
+        return _gray(to_srgb(image)) if gray else _tensor(to_srgb(image))
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+
+
+def _gray(image: Image.Image) -> Tensor:
+    """Gray of an image of RGB, a strip of rows at a time: a large picture's colors need much memory."""
+    gray = torch.empty(1, image.height, image.width)
+    rows = max(1, _AT_ONCE // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        red, green, blue = strip.split()
+        if (
+            red.tobytes() == green.tobytes() == blue.tobytes()
+        ):  # then the gray is known, and no number changes
+            part = torch.from_numpy(np.array(red))[None].float().div_(255)
+        else:
+            part = rgb_to_gray(_tensor(strip))
+        gray[:, top : top + rows] = part
+    return gray
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
@@ -257,9 +278,12 @@ class _Quiet(threading.local):
     """
 
     depth = 0
+    heard = 0  # warnings so far, in this thread
 
     def match(self, module: str) -> bool:
-        return self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
+        matches = self.depth > 0 and module.startswith(("PIL.", "pillow_heif."))
+        self.heard += matches
+        return matches
 
 
 _QUIET = _Quiet()
@@ -267,12 +291,13 @@ _FILTER = ("ignore", None, Warning, _QUIET, 0)
 
 
 @contextmanager
-def _quiet():
+def quiet():
+    """Keep Pillow's warnings in this thread from being shown; gives what counts them, as ``heard``."""
     if warnings.filters[:1] != [_FILTER]:
         warnings.filters[:] = [_FILTER, *(one for one in warnings.filters if one is not _FILTER)]
     _QUIET.depth += 1
     try:
-        yield
+        yield _QUIET
     finally:
         _QUIET.depth -= 1
 

@@ -9,7 +9,6 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -18,22 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from colorlib._files import PARTIAL, write_whole
+from colorlib._formats import FORMATS, endings
 
 from .metadata import Metadata, save_options
 from .pictures import Listing, listing, pages
 
-# The formats that hold 8-bit RGB, each written so that little is lost, and 12 megapixels take seconds.
-FORMATS = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
-    "TIFF": {},
-    "WEBP": {"quality": 95},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4", "speed": 8},
-    "JPEG2000": {"mct": 1},
-    "BMP": {},
-    "TGA": {},
-}
 LONGEST = 255  # bytes that file systems let a name have
+PAIR = ".before-after.jpg"  # ends the names of files that show a picture before and after
 _ASIDE = ".colorlib-"  # begins the names of files that are being written
 _LEFT = 600  # seconds without a change after which such a file is one that a killed process left
 
@@ -41,6 +31,7 @@ _LEFT = 600  # seconds without a change after which such a file is one that a ki
 def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePath]], list[str]]:
     """Find pictures, and those in folders, with their paths below the folder; what is in `out` is none.
 
+    Nor is what shows a picture before and after, by its name; only one that is named itself is colored.
     Gives them as :func:`plan` takes them, and sentences about what was passed over. Nothing at one of the
     paths raises FileNotFoundError.
     """
@@ -55,6 +46,8 @@ def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePat
             [name for name in names if real not in Path(os.path.realpath(path / name)).parents]
             for names in listing(path)
         ]
+        kept[1] += [name for name in kept[0] if name.endswith(PAIR)]
+        kept[0] = [name for name in kept[0] if not name.endswith(PAIR)]
         pictures += [(path / name, PurePath(name)) for name in kept[0]]
         if note := Listing(*kept).note():
             notes.append(f"{path}: {note}")
@@ -62,19 +55,15 @@ def found(arguments: Iterable[str], out: Path) -> tuple[list[tuple[Path, PurePat
 
 
 class Job(NamedTuple):
-    """A picture to color: its file, the page in it, and the files that its colorings go to."""
+    """A picture to color: its file, the page in it, and the files that its colorings go to.
+
+    `pairs` are the files that show it before and after, one for each coloring, where they are wished.
+    """
 
     source: Path
     page: int
     targets: list[Path]
-
-
-@cache
-def endings() -> dict[str, str]:
-    """Endings of the files that :func:`save` can write, as ".jpg", and Pillow's names of their formats."""
-    Image.init()
-    known = Image.registered_extensions().items()
-    return {ending: kind for ending, kind in known if kind in FORMATS and kind in Image.SAVE}
+    pairs: tuple[Path, ...] = ()
 
 
 def plan(
@@ -119,8 +108,29 @@ def plan(
     return jobs
 
 
-def check(jobs: Iterable[Job], replace: bool) -> None:
-    """Look at what is there before any work.
+def paired(jobs: Iterable[Job], out: Path) -> tuple[list[Job], Path]:
+    """Name the files that show each coloring beside its picture: NAME.before-after.jpg, next to NAME.jpg.
+
+    A name that a coloring or another pair has gets a hash of the coloring's path. Beside the jobs with their
+    pairs comes the name of the contact sheet in `out`.
+    """
+    jobs, whole = list(jobs), out / f"contact-sheet{PAIR}"
+    taken = {_key(target) for job in jobs for target in job.targets} | {_key(whole)}
+    named = []
+    for job in jobs:
+        pairs = []
+        for target in job.targets:
+            digest = hashlib.sha256(os.fsencode(target.relative_to(out))).hexdigest()[:12]
+            names = _short(target.stem, PAIR, digest), _short(f"{target.stem}-{digest}", PAIR, digest)
+            path = target.with_name(names[_key(target.with_name(names[0])) in taken])
+            taken.add(_key(path))
+            pairs.append(path)
+        named.append(job._replace(pairs=tuple(pairs)))
+    return named, whole
+
+
+def check(jobs: Iterable[Job], replace: bool, others: Iterable[Path] = ()) -> None:
+    """Look at what is there before any work: at the jobs' results, and at `others` that will be written.
 
     A result that would replace one of the pictures, by whatever name, or, without `replace`, any file, raises
     ValueError.
@@ -130,7 +140,8 @@ def check(jobs: Iterable[Job], replace: bool) -> None:
         with suppress(OSError):  # it is named when its turn comes
             about = os.stat(job.source)
             sources.add((about.st_dev, about.st_ino))
-    for target in (target for job in jobs for target in job.targets if os.path.lexists(target)):
+    targets = [path for job in jobs for path in (*job.targets, *job.pairs)]
+    for target in filter(os.path.lexists, [*targets, *others]):
         with suppress(OSError):  # a link to nowhere
             about = os.stat(target)
             if (about.st_dev, about.st_ino) in sources:
@@ -157,13 +168,18 @@ def _key(path: PurePath) -> str:
 
 
 def save(rgb: Tensor, path: Path, about: Metadata | None = None, note: str = "") -> list[str]:
-    """Save a picture, sRGB in [0, 1], (3, H, W), with what its gray file says about it: whole or not at all.
+    """Save a picture, sRGB in [0, 1], (3, H, W): as :func:`save_image` does, rounded to 8 bits."""
+    image = Image.fromarray((rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    return save_image(image, path, about, note)
+
+
+def save_image(image: Image.Image, path: Path, about: Metadata | None = None, note: str = "") -> list[str]:
+    """Save an image of RGB, with what its gray file says about it: whole or not at all.
 
     `path` ends in one of :func:`endings`; a file that is there is replaced, and its folder is made. `about`
     is from :func:`colorlib.data.metadata.read_metadata`, and `note` is what made the picture, for the entry
     about software. Gives what of the metadata the format can't hold. What can't be written raises OSError.
     """
-    image = Image.fromarray((rgb * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy())
     ending = path.suffix.lower()
     kind = endings()[ending]
     options, lost = save_options(kind, about or Metadata({}), note, image.size)

@@ -6,7 +6,7 @@ The checks of arguments raise TypeError for another type and ValueError for anot
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from colorlib._check import came, finite, flag, image, inside, seen, whole
-from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
+from colorlib.color.spaces import fitted_rgb, gray_to_lightness, widened
 from colorlib.training import Batch, Recipe
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
 # it needs some twenty numbers a pixel, and a photograph may have fifty million pixels.
-PIXELS_AT_ONCE = 2**20
+PIXELS_AT_ONCE = 2**18
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
 MODELS: dict[str, type[Colorizer]] = {}  # by their names on the command line, in the order of their files
 
@@ -175,6 +175,51 @@ class Colorizer(nn.Module):
             RGB in [0, 1], (samples, B, 3, H, W), on the model's device; float32, or float64 where ``gray``
             is.
         """
+        strips = self.strips(gray, samples, seed, image_size=image_size, guided=guided, **knobs)
+        rgb, top = None, 0
+        for strip in strips:
+            bottom = top + strip.shape[-2]
+            if rgb is None:
+                if bottom == gray.shape[-2]:
+                    return strip
+                rgb = strip.new_empty(*strip.shape[:-2], *gray.shape[-2:])
+            rgb[..., top:bottom, :] = strip
+            top = bottom
+        return rgb
+
+    def strips(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        image_size: int | None = None,
+        guided: bool | None = None,
+        **knobs,
+    ) -> Iterator[Tensor]:
+        """Color gray pictures as :meth:`colorize` does, and give the result in strips, from top to bottom.
+
+        For a photograph of fifty million pixels, whose colors in floating point would fill 600 MB; its gray
+        in half precision, which is enough for 8 bits, fills 100 and is widened strip by strip. A strip
+        has about 250,000 pixels, counting all samples, and can be brought to 8 bits and put away before the
+        next one is asked for. Arguments are those of :meth:`colorize`. The model does its work in this call;
+        what is left for each strip is to join chroma and lightness.
+
+        Returns
+        -------
+        Iterator of Tensor
+            RGB in [0, 1], (samples, B, 3, rows, W), with at least one row each: together the H rows of
+            :meth:`colorize`, bit by bit.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from colorlib.models import ResNetRegressor
+        >>> model, gray = ResNetRegressor.small(), torch.rand(1, 1, 64, 48)
+        >>> strips = list(model.strips(gray))
+        >>> torch.equal(torch.cat(strips, -2), model.colorize(gray))
+        True
+        """
         check_gray(gray)
         samples = whole(samples, "samples", 1)
         size = self.image_size if image_size is None else whole(image_size, "image_size", 1)
@@ -189,17 +234,20 @@ class Colorizer(nn.Module):
                 )
 
         weight = next(self.parameters())
-        gray = gray.to(weight.device, torch.promote_types(gray.dtype, torch.float32)).clamp(0, 1)
-        lightness = _lightness(gray)
+        gray = gray.detach().to(weight.device)
         generator = torch.Generator(weight.device)
         if seed is None:
             generator.seed()
         else:
             generator.manual_seed(seed)
-        with evaluating(self):
-            seen = _reduce(lightness, size).to(weight.dtype)
-            ab = self.chroma(seen, samples, generator, **knobs).to(lightness)
-        return _join(lightness, ab, guided)
+        with evaluating(self), torch.no_grad():
+            seen = _lightness(gray, _reduced(gray.shape[-2:], size))
+            ab = self.chroma(seen.to(weight.dtype), samples, generator, **knobs).to(seen)
+            slope = None
+            if guided and ab.shape[-2:] != gray.shape[-2:]:
+                slope, ab = guided_coefficients(_lightness(gray, ab.shape[-2:]) / 100, ab)
+        rows = max(1, PIXELS_AT_ONCE // (samples * len(gray) * gray.shape[-1]))
+        return (_join(gray, ab, slope, top, rows) for top in range(0, gray.shape[-2], rows))
 
 
 @contextmanager
@@ -214,43 +262,46 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _lightness(gray: Tensor) -> Tensor:
-    """CIE L of gray (B, 1, H, W)."""
+def _lightness(gray: Tensor, size: Sequence[int]) -> Tensor:
+    """CIE L of gray pictures (B, 1, H, W), reduced to a size: (B, 1, h, w).
+
+    It goes over the pictures in strips of rows: the lightness of a large one is never there as a whole.
+    """
     rows = max(1, PIXELS_AT_ONCE // (len(gray) * gray.shape[-1]))
-    strips = [rgb_to_lab(strip.expand(-1, 3, -1, -1))[:, :1] for strip in gray.split(rows, dim=2)]
-    return torch.cat(strips, dim=2)
+    strips = (gray_to_lightness(widened(strip).clamp(0, 1)) for strip in gray.split(rows, dim=2))
+    if tuple(size) == tuple(gray.shape[-2:]):
+        return torch.cat(list(strips), dim=2)
+
+    # With antialiasing each pixel is a mean of those it covers: texture doesn't turn into noise. Width
+    # is reduced first, then height, as torch does where it is given both.
+    def resized(x, height, width):
+        return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+    narrow = torch.cat([resized(strip, strip.shape[2], size[1]) for strip in strips], dim=2)
+    return resized(narrow, *size)
 
 
-def _reduce(lightness: Tensor, size: int | None) -> Tensor:
-    """Shrink pictures (B, 1, H, W) whose shorter side is longer than `size` to it; others stay."""
-    height, width = lightness.shape[-2:]
-    if size is None or min(height, width) <= size:
-        return lightness
-    scale = size / min(height, width)
-    low = [max(1, round(height * scale)), max(1, round(width * scale))]
-    # With antialiasing each pixel is a mean of those it covers, so that texture doesn't turn into noise.
-    return F.interpolate(lightness, low, mode="bilinear", align_corners=False, antialias=True)
+def _reduced(size: Sequence[int], shorter: int | None) -> Sequence[int]:
+    """The size of a picture whose shorter side is brought to `shorter` where it is longer."""
+    if shorter is None or min(size) <= shorter:
+        return size
+    scale = shorter / min(size)
+    return [max(1, round(side * scale)) for side in size]
 
 
-def _join(lightness: Tensor, ab: Tensor, guided: bool) -> Tensor:
-    """Lightness (B, 1, H, W) and ab (S, B, 2, h, w), which is enlarged to it, as RGB (S, B, 3, H, W)."""
-    samples, batch, _, *low = ab.shape
-    height, width = lightness.shape[-2:]
-    slope = None
-    if guided and low != [height, width]:
-        guide = F.interpolate(lightness, low, mode="bilinear", align_corners=False, antialias=True)
-        slope, ab = guided_coefficients(guide / 100, ab)
-    lightness = lightness.expand(samples, -1, -1, -1, -1)
-    rgb = lightness.new_empty(samples, batch, 3, height, width)
-    rows = max(1, PIXELS_AT_ONCE // (samples * batch * width))
-    for top in range(0, height, rows):
-        strip = (..., slice(top, top + rows), slice(None))
-        chroma = _enlarged(ab, top, lightness[strip].shape[-2], (height, width))
-        if slope is not None:
-            slopes = _enlarged(slope, top, lightness[strip].shape[-2], (height, width))
-            chroma = torch.addcmul(chroma, slopes, lightness[strip] / 100)
-        rgb[strip] = lab_to_rgb(fit_gamut(torch.cat([lightness[strip], chroma], dim=2)))
-    return rgb
+@torch.no_grad()
+def _join(gray: Tensor, ab: Tensor, slope: Tensor | None, top: int, rows: int) -> Tensor:
+    """Some rows of gray (B, 1, H, W), colored with ab (S, B, 2, h, w): RGB (S, B, 3, rows, W).
+
+    ab is enlarged to the pictures' size. With a slope, of ab's shape, the lightness times it is added.
+    """
+    size = tuple(gray.shape[-2:])
+    part = gray[..., top : top + rows, :]
+    lightness = _lightness(part, part.shape[-2:]).expand(len(ab), -1, -1, -1, -1)
+    chroma = _enlarged(ab, top, part.shape[-2], size)
+    if slope is not None:
+        chroma = torch.addcmul(chroma, _enlarged(slope, top, part.shape[-2], size), lightness / 100)
+    return fitted_rgb(lightness, chroma)
 
 
 def guided_coefficients(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated
 
@@ -319,10 +319,23 @@ class MaskedGAN(Colorizer):
             1 where color is wanted, 0 where not, (B, 1, H, W) or (1, 1, H, W): floating point in [0, 1], or
             bool. It is reduced with the picture where the model sees that reduced. None: color everywhere.
         """
+        return super().colorize(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
+
+    def strips(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        image_size: int | None = None,
+        mask: Tensor | None = None,
+        **knobs,
+    ) -> Iterator[Tensor]:
+        """Give the result of :meth:`colorize` in strips of rows; see :meth:`Colorizer.strips`."""
         check_gray(gray)
         if mask is not None:
             mask = _fitting(mask, gray)
-        return super().colorize(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
+        return super().strips(gray, samples, seed, image_size=image_size, mask=mask, **knobs)
 
     def chroma(
         self,
