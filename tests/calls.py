@@ -205,6 +205,11 @@ CALLS = {
         classic.propagate,
         {"lightness": LIGHTNESS, "ab": AB, "mask": STROKES, "sharpness": 2.0, "method": "direct"},
     ),
+    "classic.corrected": lambda: (
+        classic.corrected,
+        {"lightness": LIGHTNESS, "ab": AB, "mask": STROKES, "strokes_ab": -AB}
+        | {"reach": 0.5, "sharpness": 2.0, "method": "direct"},
+    ),
     "classic.strokes_of": lambda: (
         classic.strokes_of,
         {"gray": rand(2, 1, 8, 8), "painted": RGB, "threshold": 0.1},

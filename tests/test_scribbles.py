@@ -6,9 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
-from colorlib.classic import propagate, scribbles, strokes_of
+from colorlib.classic import corrected, propagate, scribbles, strokes_of
+from colorlib.cli import app
 from colorlib.color import rgb_to_lab
+from colorlib.models.base import Colorizer
 
 
 def rand(*shape, seed=0):
@@ -287,3 +291,171 @@ def test_strokes_that_do_not_fit_are_named():
         strokes_of(gray, painted * 3)
     with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\); got 1"):
         strokes_of(gray, painted, 1.0)
+
+
+# A network's colors, corrected.
+
+
+def two_things():
+    """Lightness of two halves with an edge between, a network's chroma, and a stroke on the left one."""
+    lightness = torch.full((1, 24, 32), 30.0, dtype=torch.float64) + rand(1, 24, 32)
+    lightness[..., 16:] += 40
+    mask = torch.zeros(1, 24, 32, dtype=torch.bool)
+    mask[0, 10:14, 4:10] = True
+    return lightness, 20 * rand(2, 24, 32, seed=1), mask, torch.full((2, 24, 32), -30.0, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("method", ["direct", "multigrid"])
+def test_a_stroke_changes_its_thing_and_leaves_the_other(method):
+    lightness, ab, mask, strokes = two_things()
+    got = corrected(lightness, ab, mask, strokes, reach=0.5, method=method)
+    assert torch.equal(got[:, mask[0]], strokes[:, mask[0]])
+    change = (got - ab)[:, :, :15]
+    assert change.max() < -20  # what was between 0 and 20 follows to -30, shades included
+    assert (got - ab)[:, :, 17:].abs().max() < 2
+    # Without the edge, the same stroke reaches over.
+    flat = corrected(torch.full_like(lightness, 30.0), ab, mask, strokes, reach=0.5, method=method)
+    assert (flat - ab)[:, :, 17:20].abs().min() > 5
+
+
+def test_correction_fades_with_distance_where_nothing_holds_it():
+    lightness, mask = torch.full((1, 21, 121), 50.0), torch.zeros(1, 21, 121, dtype=torch.bool)
+    mask[..., :2] = True
+    ab, strokes = torch.zeros(2, 21, 121), torch.full((2, 21, 121), 40.0)
+    near, far = (corrected(lightness, ab, mask, strokes, reach)[0, 10] for reach in (0.5, 1.0))
+    for row, length in ((near, 10.5), (far, 21.0)):
+        # u falls as exp(-distance / length): in full to log 2 lengths, not at all beyond log 10.
+        assert (row[: int(0.65 * length)] > 39.9).all() and (row[int(2.5 * length) :] < 1e-3).all()
+        assert (row.diff() <= 1e-6).all()
+    torch.testing.assert_close(near[5:50], far[9:99:2], atol=1.0, rtol=0)
+
+
+def test_strokes_that_agree_with_the_network_change_nothing():
+    lightness, ab, mask, _ = two_things()
+    torch.testing.assert_close(corrected(lightness, ab, mask, ab), ab)
+
+
+def test_without_strokes_chroma_stays():
+    lightness, ab, mask, strokes = two_things()
+    batch = [torch.stack([x, x]) for x in (lightness, ab, mask, strokes)]
+    batch[2][1] = False
+    got = corrected(*batch)
+    assert torch.equal(got[1], ab) and torch.equal(got[0], corrected(lightness, ab, mask, strokes))
+
+
+def test_two_strokes_share_the_way_between_them():
+    lightness, mask = torch.full((1, 15, 31), 50.0), torch.zeros(1, 15, 31, dtype=torch.bool)
+    mask[..., :2] = mask[..., -2:] = True
+    strokes = torch.full((2, 15, 31), 30.0)
+    strokes[..., 15:] = -30
+    row = corrected(lightness, torch.zeros(2, 15, 31), mask, strokes, reach=2.0)[0, 7]
+    torch.testing.assert_close(row, -row.flip(0), atol=1e-4, rtol=0)
+    assert (row.diff() <= 1e-5).all() and row[5] > 15
+
+
+class Network(Colorizer):
+    """Gives every pixel the same chroma, at an eighth of the picture's size."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def chroma(self, lightness, samples, generator):
+        size = [max(1, side // 8) for side in lightness.shape[-2:]]
+        return torch.tensor([5.0, 15.0])[:, None, None].expand(samples, len(lightness), 2, *size)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("size", [(60, 90), (300, 450)])
+def test_a_colorizer_follows_strokes(size, guided):
+    height, width = size
+    gray = torch.full((2, 1, height, width), 0.3)
+    gray[..., width // 2 :] = 0.6
+    mask = torch.zeros(2, 1, height, width, dtype=torch.bool)
+    mask[0, 0, height // 2 : height // 2 + 2, width // 8 : width // 4] = True  # thin; none on the second
+    ab = torch.tensor([-20.0, 10.0])[:, None, None].expand(2, 2, height, width)
+    plain = Network().colorize(gray, samples=2, guided=guided)
+    got = Network().colorize(gray, samples=2, guided=guided, strokes=(mask, ab))
+    assert torch.equal(got[0], got[1])
+    left, right = got[0, 0, :, :, : width // 2 - 4], got[0, 0, :, :, width // 2 + 4 :]
+    under = rgb_to_lab(got[0, 0])[1:, mask[0, 0]]
+    torch.testing.assert_close(under, ab[0][:, mask[0, 0]], atol=1.0, rtol=0)
+    middle = rgb_to_lab(left)[1:, height // 2 - height // 20, width // 4]
+    torch.testing.assert_close(middle, torch.tensor([-20.0, 10.0]), atol=2.0, rtol=0)
+    torch.testing.assert_close(right, plain[0, 0, :, :, width // 2 + 4 :], atol=0.02, rtol=0)
+    torch.testing.assert_close(got[0, 1], plain[0, 1], atol=1e-4, rtol=0)
+
+
+def test_strokes_for_a_colorizer_that_do_not_fit_are_named():
+    gray, mask, ab = (
+        torch.rand(1, 1, 8, 8),
+        torch.zeros(1, 1, 8, 8, dtype=torch.bool),
+        torch.zeros(1, 2, 8, 8),
+    )
+    mask[..., 0] = True
+    for strokes, error, message in [
+        (3, TypeError, "strokes must be a sequence"),
+        ((mask,), ValueError, "strokes must be a pair"),
+        ((mask.float(), ab), TypeError, "strokes must begin with a mask"),
+        ((mask[..., 1:], ab), ValueError, "strokes must have a mask of gray's shape"),
+        ((mask, ab[..., 1:]), ValueError, "strokes must have an ab of gray's size"),
+        ((mask, ab / 0), ValueError, "strokes' ab must be finite"),
+    ]:
+        with pytest.raises(error, match=message):
+            Network().colorize(gray, strokes=strokes)
+
+
+# The command line.
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A gray photograph, the same with a red stroke, and the stroke alone."""
+    values = np.full((48, 64), 90, np.uint8)
+    values[:, 32:] = 180
+    photo = Image.fromarray(values)
+    photo.save(tmp_path / "photo.png")
+    painted = photo.convert("RGB")
+    painted.paste((210, 40, 40), (6, 20, 20, 26))
+    painted.save(tmp_path / "painted.png")
+    alone = Image.new("RGBA", (64, 48))
+    alone.paste((210, 40, 40, 255), (6, 20, 20, 26))
+    alone.save(tmp_path / "alone.png")
+    return tmp_path
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["colorize", *map(str, arguments)])
+
+
+def test_command_line_pins_the_colors_of_strokes(files):
+    colored = {}
+    for name in (None, "painted", "alone"):
+        out = files / f"out-{name}"
+        strokes = [] if name is None else ["--strokes", files / f"{name}.png"]
+        result = command(files / "photo.png", "--model", "cic-world", "--out", out, *strokes)
+        assert result.exit_code == 0, result.output
+        colored[name] = torch.from_numpy(np.array(Image.open(out / "photo.png"))).movedim(-1, 0) / 255
+    assert torch.equal(colored["painted"], colored["alone"])
+    plain, ab = (rgb_to_lab(colored[name])[1:] for name in (None, "painted"))
+    expected = rgb_to_lab(torch.tensor([210.0, 40.0, 40.0])[:, None, None] / 255)[1:]
+    angle = torch.atan2(ab[1], ab[0])[21:25, 8:18]  # at this lightness, sRGB has less chroma of this hue
+    assert (angle - torch.atan2(expected[1], expected[0])).abs().max() < 0.1
+    assert ab[0, 21:25, 8:18].min() > 45
+    assert (ab - plain)[:, :, 40:].abs().max() < 3
+
+
+@pytest.mark.parametrize(
+    "strokes, message",
+    [
+        ("missing.png", "no picture or folder at"),
+        ("photo.png", "has no strokes"),
+        ("small.png", "48 pixels; it has 32 x 24"),
+    ],
+)
+def test_command_line_names_what_is_wrong_with_strokes(files, strokes, message):
+    Image.new("RGB", (32, 24)).save(files / "small.png")
+    result = command(
+        files / "photo.png", "--model", "cic-world", "--out", files / "out", "--strokes", files / strokes
+    )
+    assert result.exit_code == 1 and message in result.output, result.output

@@ -35,6 +35,8 @@ OFFSETS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]  # in the order in wh
 # A variance below this one, of lightness in [0, 100], is the rounding of 8-bit values (a step is about 0.4,
 # its variance 0.4^2 / 12): there a difference says nothing.
 LEAST_VARIANCE = 0.01
+# A network's colors are corrected at a low resolution: there, shades this fine belong to one thing.
+FINE_VARIANCE = 1.0
 DIRECT_PIXELS = 2**16  # up to here, factors are as quick as multigrid
 RESIDUAL = 1e-7  # of multigrid, relative to the right side: some hundredths of a unit of ab
 
@@ -89,9 +91,7 @@ def propagate(
     if empty.any():
         which = "" if empty.numel() == 1 else f"; pictures {empty.nonzero().flatten().tolist()} have none"
         raise ValueError(f"mask must have a stroke, at least one pixel that is True{which}")
-    return _each(
-        lambda L, color, strokes: _solve(L, color, strokes, 0.0, sharpness, method), lightness, ab, mask
-    )
+    return _each(lambda L, color, strokes: _solve(L, color, strokes, sharpness, method), lightness, ab, mask)
 
 
 def corrected(
@@ -107,11 +107,12 @@ def corrected(
 
     What spreads is the difference D between the strokes and the chroma below them, so that shades stay. A
     stroke must not reach the whole picture, so D is pulled to zero everywhere: ((1 + f) I - W) D = 0 beside
-    the strokes, with the W of :func:`propagate`. A walker that steps to a neighbor by its weight, and stops at
-    each step with probability f / (1 + f), gets from a pixel to a stroke with a probability u. Where lightness
-    is flat, u falls to a third, exp(-1), within `reach`; an edge lets few walkers through. D / u is the mean
-    of the strokes, weighted by their nearness. It is applied in full where u is above a half, and not at all
-    where it is below a tenth, with a smooth step between: so one thing gets one color.
+    the strokes, with the W of :func:`propagate`. A walker that steps to a neighbor by its weight, and stops
+    at each step with probability f / (1 + f), gets from a pixel to a stroke with a probability u. Where
+    lightness is flat, u falls to a third, exp(-1), within `reach`; an edge lets few walkers through. D / u is
+    the mean of the strokes, weighted by their nearness. It is applied in full where u is above a half, and
+    not at all where it is below a tenth, with a smooth step between: so one thing gets one color. Variances
+    of lightness below 1 count as 1, so that grain and fine shades stop no walker.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def corrected(
     strokes_ab : Tensor
         Chroma of the strokes, floating point, (..., 2, H, W); read where the mask is True.
     reach : float
-        Above 0, as a share of the picture's shorter side.
+        As a share of the picture's shorter side, in [0.001, 1000].
     sharpness, method
         As for :func:`propagate`.
 
@@ -144,7 +145,7 @@ def corrected(
     _check(lightness, ab, mask)
     _check(lightness, strokes_ab, mask, "strokes_ab")
     finite(ab, "ab")
-    reach = number(reach, "reach", "(0, inf)") * min(lightness.shape[-2:])
+    reach = number(reach, "reach", "[0.001, 1000]") * min(lightness.shape[-2:])
     sharpness = number(sharpness, "sharpness", "[0, 4]")
     choice(method, "method", ("auto", "direct", "multigrid"))
     # A step of the walker has the variance 3/4 along each axis: f D = (3/8) D'' falls to exp(-1) in `reach`.
@@ -153,7 +154,8 @@ def corrected(
     def spread(L, difference, strokes):
         if not strokes.any():
             return np.zeros_like(difference)
-        *solved, u = _solve(L, np.stack([*difference, strokes]), strokes, fade, sharpness, method)
+        values = np.stack([*difference, strokes])
+        *solved, u = _solve(L, values, strokes, sharpness, method, FINE_VARIANCE, fade)
         step = np.clip((u - 0.1) / 0.4, 0, 1)
         return np.stack(solved) * (step * step * (3 - 2 * step) / np.maximum(u, 0.1))
 
@@ -178,7 +180,8 @@ def strokes_of(gray: Tensor, painted: Tensor, threshold: float = 0.1) -> tuple[T
     Parameters
     ----------
     gray : Tensor
-        The photograph, floating point in [0, 1], (..., 1, H, W).
+        The photograph, floating point in [0, 1], (..., 1, H, W), or (..., 3, H, W) where paper or toning
+        gives it some color.
     painted : Tensor
         The same with strokes on it, sRGB in [0, 1], (..., 3, H, W), or with alpha, (..., 4, H, W).
     threshold : float
@@ -200,7 +203,8 @@ def strokes_of(gray: Tensor, painted: Tensor, threshold: float = 0.1) -> tuple[T
     >>> ab[:, 0, 0].round()
     tensor([80., 67.])
     """
-    image(gray, 1, "gray", unit=True)
+    toned = isinstance(gray, Tensor) and gray.dim() > 2 and gray.shape[-3] == 3
+    image(gray, 3 if toned else 1, "gray", unit=True)
     channels = 4 if getattr(painted, "ndim", 0) > 2 and painted.shape[-3] == 4 else 3
     image(painted, channels, "painted", unit=True)
     threshold = number(threshold, "threshold", "[0, 1)")
@@ -257,13 +261,19 @@ def _each(function, lightness: Tensor, ab: Tensor, mask: Tensor) -> Tensor:
 
 
 def _solve(
-    lightness: np.ndarray, color: np.ndarray, mask: np.ndarray, fade: float, sharpness: float, method: str
+    lightness: np.ndarray,
+    color: np.ndarray,
+    mask: np.ndarray,
+    sharpness: float,
+    method: str,
+    least: float = LEAST_VARIANCE,
+    fade: float = 0.0,
 ) -> np.ndarray:
     """Solve ((1 + fade) I - W) U = 0 where there is no stroke: (C, H, W) from lightness and mask (H, W)."""
     given, free = np.flatnonzero(mask), np.flatnonzero(~mask)
     solved = color.reshape(len(color), -1).copy()
     if len(free):
-        rows = affinities(lightness, sharpness)[free]
+        rows = affinities(lightness, sharpness, least)[free]
         right = rows[:, given] @ solved[:, given].T
         matrix = sparse.eye(len(free), format="csr") * (1 + fade) - rows[:, free]
         del rows
@@ -272,7 +282,7 @@ def _solve(
     return solved.reshape(color.shape)
 
 
-def affinities(lightness: np.ndarray, sharpness: float) -> sparse.csr_matrix:
+def affinities(lightness: np.ndarray, sharpness: float, least: float = LEAST_VARIANCE) -> sparse.csr_matrix:
     """Weights w_rs of the neighbors of each pixel of a lightness (H, W): (H W, H W), each row's sum 1."""
     height, width = lightness.shape
     there = np.zeros((9, height, width), bool)
@@ -286,7 +296,7 @@ def affinities(lightness: np.ndarray, sharpness: float) -> sparse.csr_matrix:
     square = difference * difference
     # The variance does not change when all values are moved by the lightness in the middle.
     variance = square.sum(0) / count - (difference.sum(0) / count) ** 2
-    weights = np.exp(square * (-sharpness / 2) / np.maximum(variance, LEAST_VARIANCE), out=square)
+    weights = np.exp(square * (-sharpness / 2) / np.maximum(variance, least), out=square)
     there[4] = False  # the pixel itself
     weights *= there
     weights /= np.maximum(weights.sum(0), np.finfo(float).tiny)  # a picture of one pixel has no neighbors
