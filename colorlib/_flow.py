@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from colorlib import _messages
+from colorlib.classic import strokes_of
 from colorlib.data import pairs, read
 from colorlib.data.margin import kept, levels, rows
 from colorlib.data.metadata import Metadata, read_metadata
@@ -73,6 +75,7 @@ class Work:
     made_by: str
     sheet: bool  # whether small copies are kept for a contact sheet
     chance: bool  # whether samples differ with the knobs as they are
+    strokes: Path | None = None  # the picture with strokes on it, or a folder with one for each
     threads: int = field(default_factory=torch.get_num_threads)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -107,7 +110,7 @@ class Work:
 
     def _flow(self, pool, workers: int, pictures: list[Picture], flush: Callable[[], None]) -> None:
         coming, read_ahead, colored = deque(pictures), deque(), deque()
-        together = 1 if self.chance or self.masks else TOGETHER
+        together = 1 if self.chance or self.masks or self.strokes else TOGETHER
         most = together * (workers + 1) if workers > 1 else together
         on_the_way = pixels = 0
         while coming or read_ahead or colored:
@@ -207,6 +210,8 @@ class Work:
                 path = _beside(path, job.source)
             knobs[name] = read(path, gray=True)[None].clamp(0, 1)  # rounding may carry it past
             knobs[name] = knobs[name].to(next(self.colorizer.parameters()).device)
+        if self.strokes is not None:
+            knobs["strokes"] = _strokes(self.strokes, job)
         at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
         try:
             for start in range(0, len(job.targets), at_once):
@@ -274,6 +279,26 @@ class _Here:
 
     def shutdown(self, cancel_futures: bool = False) -> None:
         pass
+
+
+def _strokes(path: Path, job: Job) -> tuple[Tensor, Tensor]:
+    """Mask and ab of the strokes that were painted on a picture, for `Colorizer.strips`."""
+    if path.is_dir():
+        path = _beside(path, job.source)
+    photograph = read(job.source, page=job.page)
+    with open_picture(path) as image:
+        painted = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float().div_(255)
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            alpha = torch.from_numpy(np.array(image.convert("RGBA").getchannel("A")))[None].float().div_(255)
+            # It was put on white: take the white out of what is half transparent.
+            painted = torch.cat([1 - (1 - painted) / alpha.clamp(min=1 / 255), alpha]).clamp(0, 1)
+    if painted.shape[1:] != photograph.shape[1:]:
+        sizes = (f"{x.shape[2]} x {x.shape[1]}" for x in (photograph, painted))
+        raise ValueError("{} must have {}'s size, {} pixels; it has {}".format(path, job.source, *sizes))
+    mask, ab = strokes_of(photograph, painted)
+    if not mask.any():
+        raise ValueError(f"{path} has no strokes: it must be {job.source} with strokes of color on it")
+    return mask[None], ab[None]
 
 
 def _image(rgb: Tensor) -> Image.Image:

@@ -71,6 +71,15 @@ def colorize(
             "--rebalance, and is the power to which its --temperature is raised.",
         ),
     ] = None,
+    strokes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="The picture with strokes of color painted on it, saved as PNG, or the strokes alone on "
+            "transparent ground: what they touch gets their colors. For several pictures, a folder with one "
+            "of the same name for each.",
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option(
@@ -113,6 +122,8 @@ def colorize(
             raise ValueError(f"--samples must be at least 1; got {samples}")
         if vivid is not None and (given := [name for name in VIVID if name in asked]):
             raise ValueError(f"--vivid stands for --{' and --'.join(VIVID)}: leave out --{given[0]}")
+        if strokes is not None and not os.path.exists(strokes):
+            raise FileNotFoundError(f"--strokes: no picture or folder at {strokes or 'an empty path'}")
         for path in pictures:
             if not os.path.lexists(path):
                 raise FileNotFoundError(f"no picture or folder at {path}")
@@ -162,6 +173,7 @@ def colorize(
     made_by = f"colorlib {__version__}, model {Path(os.path.abspath(model)).name}"
     sheet = sheet and not (skip and os.path.isfile(whole))
     work = _flow.Work(colorizer, seed, knobs, masks, paper, made_by, sheet, chance)
+    work.strokes = None if strokes is None else Path(strokes)
     all_of_them = [_flow.picture(job, skip) for job in jobs]
     skipped = sum(picture.done for picture in all_of_them)
     try:

@@ -38,6 +38,7 @@ def whole(*shape, below):
 RGB, AB, LIGHTNESS = rand(2, 3, 8, 8), 100 * rand(2, 2, 8, 8) - 50, 100 * rand(2, 1, 8, 8)
 PRIOR = torch.full((313,), 1 / 313)
 NEURONS = 100 * rand(4, 2) - 50
+STROKES = rand(2, 1, 8, 8) < 0.3
 LABELS = whole(2, 8, 8, below=3)
 
 
@@ -200,6 +201,19 @@ CALLS = {
         f"classic.SOM.{name}": lambda name=name: (getattr(fitted(), name), {"data": rand(5, 3)})
         for name in ("assign", "quantize", "quantization_error", "topographic_error")
     },
+    "classic.propagate": lambda: (
+        classic.propagate,
+        {"lightness": LIGHTNESS, "ab": AB, "mask": STROKES, "sharpness": 2.0, "method": "direct"},
+    ),
+    "classic.corrected": lambda: (
+        classic.corrected,
+        {"lightness": LIGHTNESS, "ab": AB, "mask": STROKES, "strokes_ab": -AB}
+        | {"reach": 0.5, "sharpness": 2.0, "method": "direct"},
+    ),
+    "classic.strokes_of": lambda: (
+        classic.strokes_of,
+        {"gray": rand(2, 1, 8, 8), "painted": RGB, "threshold": 0.1},
+    ),
     "data.World": lambda: (World, {"size": 8, "kind": "flowers", "seed": 0}),
     "data.World.batch": lambda: (world().batch, {"indices": [0, 3], "device": None, "draw": 0}),
     "data.World.batch of a tensor": lambda: (world().batch, {"indices": torch.tensor([0, 3])}),

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import came, finite, flag, image, inside, seen, whole
+from colorlib._check import came, finite, flag, image, inside, listed, seen, whole
+from colorlib.classic import corrected
 from colorlib.color.spaces import fitted_rgb, gray_to_lightness, widened
 from colorlib.training import Batch, Recipe
 
 # The last step, chroma joined with lightness, goes over a large picture in strips of rows of so many pixels:
 # it needs some twenty numbers a pixel, and a photograph may have fifty million pixels.
 PIXELS_AT_ONCE = 2**18
+STROKES_SIZE = 256  # strokes correct chroma at so many pixels along the longer side
 AB_SCALE = 110  # no color of sRGB has an a or b beyond +-110: divided by it, the colors are in [-1, 1]
 MODELS: dict[str, type[Colorizer]] = {}  # by their names on the command line, in the order of their files
 
@@ -144,6 +146,7 @@ class Colorizer(nn.Module):
         *,
         image_size: int | None = None,
         guided: bool | None = None,
+        strokes: tuple[Tensor, Tensor] | None = None,
         **knobs,
     ) -> Tensor:
         """Color gray pictures: the model's chroma joined with the pictures' own lightness.
@@ -166,6 +169,10 @@ class Colorizer(nn.Module):
             Chroma that is smaller than the picture is enlarged by a guided filter, which gives it the edges
             of the lightness; False: by bilinear interpolation, which lets colors run over edges. None: the
             model's own.
+        strokes : tuple of Tensor, optional
+            Colors that the user wants: a mask, bool, (B, 1, H, W), True on strokes, and their ab, (B, 2, H,
+            W), as :func:`colorlib.classic.strokes_of` gives them. The things that they touch follow them, by
+            :func:`colorlib.classic.corrected`, at 256 pixels along the longer side; the rest is the model's.
         **knobs
             The model's own, listed with its ``chroma``.
 
@@ -175,7 +182,9 @@ class Colorizer(nn.Module):
             RGB in [0, 1], (samples, B, 3, H, W), on the model's device; float32, or float64 where ``gray``
             is.
         """
-        strips = self.strips(gray, samples, seed, image_size=image_size, guided=guided, **knobs)
+        strips = self.strips(
+            gray, samples, seed, image_size=image_size, guided=guided, strokes=strokes, **knobs
+        )
         rgb, top = None, 0
         for strip in strips:
             bottom = top + strip.shape[-2]
@@ -195,6 +204,7 @@ class Colorizer(nn.Module):
         *,
         image_size: int | None = None,
         guided: bool | None = None,
+        strokes: tuple[Tensor, Tensor] | None = None,
         **knobs,
     ) -> Iterator[Tensor]:
         """Color gray pictures as :meth:`colorize` does, and give the result in strips, from top to bottom.
@@ -223,6 +233,7 @@ class Colorizer(nn.Module):
         check_gray(gray)
         samples = whole(samples, "samples", 1)
         size = self.image_size if image_size is None else whole(image_size, "image_size", 1)
+        strokes = None if strokes is None else _check_strokes(strokes, gray)
         guided = self.guided if guided is None else flag(guided, "guided")
         # What a generator takes.
         seed = None if seed is None else whole(seed, "seed", -(2**63), 2**64 - 1)
@@ -243,6 +254,8 @@ class Colorizer(nn.Module):
         with evaluating(self), torch.no_grad():
             seen = _lightness(gray, _reduced(gray.shape[-2:], size))
             ab = self.chroma(seen.to(weight.dtype), samples, generator, **knobs).to(seen)
+            if strokes is not None:
+                ab = _corrected(gray, ab, *(x.to(gray.device) for x in strokes))
             slope = None
             if guided and ab.shape[-2:] != gray.shape[-2:]:
                 slope, ab = guided_coefficients(_lightness(gray, ab.shape[-2:]) / 100, ab)
@@ -279,6 +292,45 @@ def _lightness(gray: Tensor, size: Sequence[int]) -> Tensor:
 
     narrow = torch.cat([resized(strip, strip.shape[2], size[1]) for strip in strips], dim=2)
     return resized(narrow, *size)
+
+
+def _corrected(gray: Tensor, ab: Tensor, mask: Tensor, strokes_ab: Tensor) -> Tensor:
+    """Chroma (S, B, 2, h, w) corrected by strokes of the pictures' own size; it may come out larger."""
+    scale = min(1, STROKES_SIZE / max(gray.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in gray.shape[-2:]]
+    # A pixel that has a bit of a stroke belongs to it, with the mean color of that bit: a thin one stays.
+    share = F.adaptive_avg_pool2d(mask.to(ab), size)
+    color = F.adaptive_avg_pool2d(torch.where(mask, strokes_ab, 0).to(ab), size) / share.clamp(min=1e-9)
+
+    def resized(x, size):
+        flat = F.interpolate(x.flatten(0, 1), size, mode="bilinear", align_corners=False, antialias=True)
+        return flat.unflatten(0, x.shape[:2])
+
+    seen = resized(ab, size)
+    sets = (x.expand(len(ab), *x.shape) for x in (_lightness(gray, size), share > 0, color))
+    lightness, mask, color = sets
+    change = corrected(lightness.clamp(0, 100), seen, mask, color) - seen
+    size = [max(sides) for sides in zip(size, ab.shape[-2:], strict=True)]
+    return resized(ab, size) + resized(change, size)
+
+
+def _check_strokes(strokes, gray: Tensor) -> list[Tensor]:
+    pair = listed(strokes, "strokes")
+    if len(pair) != 2:
+        raise ValueError(f"strokes must be a pair of mask and ab; got {len(pair)} things")
+    mask, ab = pair
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"strokes must begin with a mask, a tensor of bool; got {came(mask)}")
+    if mask.shape != gray.shape:
+        shapes = f"{tuple(gray.shape)}; got {tuple(mask.shape)}"
+        raise ValueError(f"strokes must have a mask of gray's shape, {shapes}")
+    image(ab, 2, "strokes' ab", batch=True)
+    if (len(ab), *ab.shape[-2:]) != (len(gray), *gray.shape[-2:]):
+        raise ValueError(
+            f"strokes must have an ab of gray's size, {tuple(gray.shape)}; got {tuple(ab.shape)}"
+        )
+    finite(torch.where(mask.to(ab.device), ab, 0), "strokes' ab")
+    return pair
 
 
 def _reduced(size: Sequence[int], shorter: int | None) -> Sequence[int]:
