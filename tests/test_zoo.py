@@ -26,6 +26,7 @@ from colorlib.training import Recipe, fit
 SMALL = {
     "patch": {"patch": 5, "hidden_size": 8, "neurons": 4},
     "regression": {"width": 8},
+    "deep": {"radius": 3, "width": 4},
     "cic": {"width": 4, "mix": 0.7},
     "gan": {"width": 4, "depth": 3, "layers": 1},
     "masked": {"width": 4, "layers": 2, "masks": ["ten", "full"]},
