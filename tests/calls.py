@@ -237,11 +237,11 @@ CALLS = {
     "models.DeepColorization.forward": method(
         "DeepColorization", "forward", gray=rand(2, 1, 8, 8), category=rand(2, 5, 8, 8)
     ),
-    "models.DeepColorization.one_hot": method("DeepColorization", "one_hot", labels=LABELS, name="labels"),
+    "models.DeepColorization.one_hot": method("DeepColorization", "one_hot", labels=LABELS),
     "models.DeepColorization.loss": method(
         "DeepColorization", "loss", batch={"rgb": RGB, "material": LABELS}
     ),
-    **model_calls("DeepColorization", labels=None, sigma_space=1.5, sigma_range=0.1),
+    **model_calls("DeepColorization", labels=LABELS, sigma_space=1.5, sigma_range=0.1),
     "models.SegmentationNetwork": lambda: (
         models.SegmentationNetwork,
         {"categories": 3, "width": 2, "inputs": 1},

@@ -231,12 +231,24 @@ def test_labels_take_the_place_of_the_guess():
     assert not torch.allclose(guessed, told, atol=1e-3)
     nn.init.constant_(model.segmentation.head[-1].bias, 3.0)  # has no part in what labels say
     assert torch.equal(model.colorize(gray, labels=labels), told)
-    with pytest.raises(ValueError, match=r"labels must be of the pictures' size, \(2, 8, 8\); got \(2, 4, 8"):
-        model.colorize(gray, labels=labels[:, :4])
+    # Seen at half of its size, a picture's labels are those at the middle of each pixel.
+    large, twice = noise(2, 1, 16, 16, seed=1), labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    halves = [model.colorize(large, labels=each, image_size=8) for each in (labels, twice)]
+    assert torch.equal(*halves)
+    with pytest.raises(ValueError, match=r"labels must be \(2, h, w\), one map a picture; got \(1, 8, 8\)"):
+        model.colorize(gray, labels=labels[:1])
     with pytest.raises(ValueError, match="labels must be from 0 to 3; got values from 0 to 4"):
         model.colorize(gray, labels=labels + labels // 3)
     with pytest.raises(ValueError, match="labels are for a model with categories"):
         build("none").colorize(gray, labels=labels)
+
+
+@pytest.mark.parametrize("side", [1, 8, 32])
+@pytest.mark.parametrize("category", ["none", "predicted", "true"])
+def test_a_batch_of_one_trains_whatever_its_size(category, side):
+    model = build(category)
+    model.loss({"rgb": noise(1, 3, side, side), "material": torch.ones(1, side, side).long()})[0].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_training_with_categories_needs_labels():

@@ -64,6 +64,10 @@ def daisy(gray: Tensor, radius: int = 15) -> Tensor:
     """
     radius = whole(radius, "radius", 1)
     check_gray(gray)
+    return _daisy(gray, radius)
+
+
+def _daisy(gray: Tensor, radius: int) -> Tensor:
     kind, gray = gray.dtype, widened(gray)
     gray = F.pad(gray, (radius,) * 4, mode="replicate")
     across = F.pad(gray[..., 1:] - gray[..., :-1], (0, 1))
@@ -213,7 +217,7 @@ class DeepColorization(Colorizer):
             gray = fitting(gray, self, "gray")
             padded = F.pad(gray, (PATCH // 2,) * 4, mode="replicate")
             patch = F.unfold(padded, PATCH).unflatten(-1, gray.shape[-2:])
-            parts = [patch, daisy(gray, self.radius)]
+            parts = [patch, _daisy(gray, self.radius)]
             if self.segmentation is not None:
                 if category is None:
                     category = self.segmentation(gray).softmax(1)
@@ -234,8 +238,11 @@ class DeepColorization(Colorizer):
         """
         return self.layers(self.features(gray, category))
 
-    def one_hot(self, labels: Tensor, name: str = "labels") -> Tensor:
+    def one_hot(self, labels: Tensor) -> Tensor:
         """Give labels, (B, H, W) int64 from 0, as probabilities (B, categories, H, W), for model C."""
+        return self._one_hot(labels, "labels")
+
+    def _one_hot(self, labels: Tensor, name: str) -> Tensor:
         integers(labels, name, "(B, H, W)", empty=False)
         if seen(labels):
             inside(labels, name, 0, self.categories - 1)
@@ -264,7 +271,7 @@ class DeepColorization(Colorizer):
                 f"{', '.join(batch)}; category='none' needs no labels"
             )
         labels = batch["material"]
-        true = self.one_hot(labels, "material")
+        true = self._one_hot(labels, "material")
         if labels.shape[0] != len(rgb) or labels.shape[1:] != rgb.shape[-2:]:
             raise ValueError(f"material must be {(len(rgb), *rgb.shape[-2:])}; got {tuple(labels.shape)}")
         labels = labels.to(rgb.device, torch.int64)
@@ -275,6 +282,34 @@ class DeepColorization(Colorizer):
         accuracy = (logits.argmax(1) == labels).float().mean()
         scalars = {"color": color.detach(), "category": entropy.detach(), "accuracy": accuracy}
         return color + entropy, scalars
+
+    def colorize(
+        self,
+        gray: Tensor,
+        samples: int = 1,
+        seed: int | None = None,
+        *,
+        labels: Tensor | None = None,
+        **knobs,
+    ) -> Tensor:
+        """Color gray pictures; see :meth:`Colorizer.colorize` for the rest.
+
+        Parameters
+        ----------
+        gray : Tensor
+            Gray pictures in [0, 1], (B, 1, H, W).
+        samples : int
+            How many colorings; there is no chance here, so they are equal.
+        seed
+            See :meth:`Colorizer.colorize`.
+        labels : Tensor, optional
+            True categories, (B, h, w) int64 from 0, for models B and C. Where the model sees the picture in
+            another size, each of its pixels takes the label at its middle. None: what the segmentation
+            network gives, also for model C.
+        **knobs
+            ``sigma_space`` and ``sigma_range``, see :meth:`chroma`.
+        """
+        return super().colorize(gray, samples, seed, labels=labels, **knobs)
 
     def chroma(
         self,
@@ -290,20 +325,21 @@ class DeepColorization(Colorizer):
     ) -> Tensor:
         """Give the ab of a lightness, the same in all samples; see :meth:`Colorizer.chroma`.
 
-        ``labels``, (B, h, w) int64, are the true categories, for B and C. None: the segmentation network's
-        guess. The sigmas are those of :func:`joint_bilateral`.
+        For ``labels`` see :meth:`colorize`. The sigmas are those of :func:`joint_bilateral`.
         """
         sigma_space = number(sigma_space, "sigma_space", "[0, inf)")
         sigma_range = number(sigma_range, "sigma_range", "(0, inf)")
         lightness, samples = asked(self, lightness, samples, generator)
         gray, category = _gray(lightness), None
         if labels is not None:
-            category = self.one_hot(labels)
-            if category.shape != (len(gray), self.categories, *gray.shape[-2:]):
-                wanted = (len(gray), *gray.shape[-2:])
-                raise ValueError(f"labels must be of the pictures' size, {wanted}; got {tuple(labels.shape)}")
             if self.segmentation is None:
                 raise ValueError("labels are for a model with categories; this one has category='none'")
+            category = self.one_hot(labels)
+            if len(category) != len(gray):
+                raise ValueError(
+                    f"labels must be ({len(gray)}, h, w), one map a picture; got {tuple(labels.shape)}"
+                )
+            category = F.interpolate(category, gray.shape[-2:], mode="nearest-exact")
         uv = self(gray, category)
         if sigma_space:
             uv = joint_bilateral(uv, gray, sigma_space, sigma_range)
