@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import choice, inside, integers, number, seen, whole, wholes
+from colorlib._check import choice, inside, integers, number, seen, undivided, whole, wholes
 from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_yuv, yuv_to_rgb
 from colorlib.color.spaces import widened
 from colorlib.data.materials import LANDSCAPE
@@ -214,7 +214,7 @@ class DeepColorization(Colorizer):
             (B, 81 + categories, H, W), or (B, 81, H, W) of model A, without gradient: patch, DAISY, category.
         """
         with torch.no_grad():
-            gray = fitting(gray, self, "gray")
+            gray = undivided(fitting(gray, self, "gray"), "gray")
             padded = F.pad(gray, (PATCH // 2,) * 4, mode="replicate")
             patch = F.unfold(padded, PATCH).unflatten(-1, gray.shape[-2:])
             parts = [patch, _daisy(gray, self.radius)]
@@ -289,6 +289,7 @@ class DeepColorization(Colorizer):
         samples: int = 1,
         seed: int | None = None,
         *,
+        image_size: int | None = None,
         labels: Tensor | None = None,
         **knobs,
     ) -> Tensor:
@@ -300,16 +301,17 @@ class DeepColorization(Colorizer):
             Gray pictures in [0, 1], (B, 1, H, W).
         samples : int
             How many colorings; there is no chance here, so they are equal.
-        seed
+        seed, image_size
             See :meth:`Colorizer.colorize`.
         labels : Tensor, optional
             True categories, (B, h, w) int64 from 0, for models B and C. Where the model sees the picture in
             another size, each of its pixels takes the label at its middle. None: what the segmentation
             network gives, also for model C.
         **knobs
-            ``sigma_space`` and ``sigma_range``, see :meth:`chroma`.
+            ``guided``, see :meth:`Colorizer.colorize`; ``sigma_space`` and ``sigma_range``, see
+            :meth:`chroma`.
         """
-        return super().colorize(gray, samples, seed, labels=labels, **knobs)
+        return super().colorize(gray, samples, seed, image_size=image_size, labels=labels, **knobs)
 
     def chroma(
         self,
