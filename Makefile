@@ -64,6 +64,7 @@ weights: .venv/.installed
 	$(BIN)/colorlib train regression --recipe world --data world --out runs/regression-world-64 --weights runs/regression-world-64.safetensors
 	$(BIN)/colorlib train regression --recipe world-large --data world --init-from runs/regression-world-64.safetensors --out runs/regression-world --weights colorlib/weights/regression-world.safetensors
 	$(BIN)/colorlib train cic --recipe world --data world --out runs/cic-world --weights colorlib/weights/cic-world.safetensors
+	for model in a b c; do $(BIN)/colorlib train deep --recipe world-$$model --data world --out runs/deep-world-$$model --weights colorlib/weights/deep-world-$$model.safetensors || exit 1; done
 	$(BIN)/colorlib train pixcolor --recipe world-plain --data world --out runs/pixcolor-world-plain --weights colorlib/weights/pixcolor-world-plain.safetensors
 	$(BIN)/colorlib train pixcolor --recipe world --data world --out runs/pixcolor-world --weights colorlib/weights/pixcolor-world.safetensors
 	for recipe in world world-l1-0 world-l1-1 world-l1-100 world-l1-only world-seed-1 world-seed-2 world-dropout; do $(BIN)/colorlib train gan --recipe $$recipe --data world --out runs/gan-$$recipe --weights colorlib/weights/gan-$$recipe.safetensors || exit 1; done

@@ -254,6 +254,38 @@ CALLS = {
     "models.ResNetRegressor.forward": method("ResNetRegressor", "forward", lightness=LIGHTNESS),
     "models.ResNetRegressor.loss": method("ResNetRegressor", "loss", batch={"rgb": RGB}),
     **model_calls("ResNetRegressor"),
+    "models.DeepColorization": lambda: (
+        models.DeepColorization,
+        {"category": "predicted", "categories": 5, "radius": 2, "width": 2},
+    ),
+    "models.DeepColorization.small": lambda: (models.DeepColorization.small, {"width": 2}),
+    "models.DeepColorization.features": method(
+        "DeepColorization", "features", gray=rand(2, 1, 8, 8), category=rand(2, 5, 8, 8)
+    ),
+    "models.DeepColorization.forward": method(
+        "DeepColorization", "forward", gray=rand(2, 1, 8, 8), category=rand(2, 5, 8, 8)
+    ),
+    "models.DeepColorization.one_hot": method("DeepColorization", "one_hot", labels=LABELS),
+    "models.DeepColorization.loss": method(
+        "DeepColorization", "loss", batch={"rgb": RGB, "material": LABELS}
+    ),
+    **model_calls("DeepColorization", labels=LABELS, sigma_space=1.5, sigma_range=0.1),
+    "models.SegmentationNetwork": lambda: (
+        models.SegmentationNetwork,
+        {"categories": 3, "width": 2, "inputs": 1},
+    ),
+    "models.SegmentationNetwork.forward": method("SegmentationNetwork", "forward", x=rand(2, 1, 8, 8)),
+    "models.daisy": lambda: (models.daisy, {"gray": rand(2, 1, 8, 8), "radius": 2}),
+    "models.joint_bilateral": lambda: (
+        models.joint_bilateral,
+        {
+            "x": rand(2, 3, 4, 5),
+            "guide": rand(2, 1, 8, 8),
+            "sigma_space": 1.5,
+            "sigma_range": 0.1,
+            "radius": 2,
+        },
+    ),
     "models.CIC": lambda: (
         models.CIC,
         {"prior": PRIOR, "mix": 0.5, "neighbors": 3, "sigma": 5.0, "width": 1, "rebalance": 1.0},

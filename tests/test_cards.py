@@ -7,7 +7,7 @@ import torch
 
 import colorlib
 from colorlib import metrics, zoo
-from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab
+from colorlib.color import lab_to_rgb, rgb_to_gray, rgb_to_lab, rgb_to_yuv
 from colorlib.data import World, masks, photos
 from colorlib.sampling import sample
 
@@ -107,6 +107,32 @@ def of_gan(model, text, count=300):
     yield nearest.mean(), number(text, r"color that the thing may have \| ([\d.]+)"), 0.1
 
 
+def mean_uv(world, scenes):
+    """The mean U and V at each pixel, and their variance."""
+    mean = square = 0
+    for entry in range(world.law.ab.shape[1]):
+        ab = world.law.ab[scenes.material, entry].movedim(-1, 1)
+        p = world.law.probabilities[scenes.material, entry][:, None]
+        uv = rgb_to_yuv(lab_to_rgb(torch.cat([scenes.lightness, ab], 1)))[:, 1:]
+        mean, square = mean + p * uv, square + p * uv.square()
+    return mean, (square - mean.square()).sum(1)
+
+
+def of_deep(model, text, count=100):
+    """The expected squared error of U and V above the least, and the share of categories that are right."""
+    world = World(64, seed=2)
+    scenes = world.batch(range(count))
+    best, variance = mean_uv(world, scenes)
+    known = model.one_hot(scenes.material) if model.category == "true" else None
+    with torch.no_grad():
+        excess = (model(scenes.gray, known) - best).square().sum(1).mean() / variance.mean()
+    yield 100 * excess, number(text, r"is ([\d.]+)% above the least"), 0.2
+    if model.segmentation is not None:
+        with torch.no_grad():
+            right = (model.segmentation(scenes.gray).argmax(1) == scenes.material).float().mean()
+        yield 100 * right, number(text, r"names the right one at ([\d.]+)% of the pixels"), 0.2
+
+
 def of_masked(model, text, count=200):
     """Chroma inside and outside of the left half, and the error inside."""
     beds = World(32, "flowers", seed=2).batch(range(count))
@@ -142,6 +168,7 @@ MEASURES = {
     "pixcolor": of_pixcolor,
     "cic-world": of_cic,
     "regression-world": of_regression,
+    "deep": of_deep,
     "gan": of_gan,
     "masked": of_masked,
 }

@@ -249,7 +249,7 @@ def test_show_prints_the_recipe_and_trains_nothing(tmp_path, monkeypatch):
     [
         (
             ["train", "unet"],
-            "model must be one of cic, regression, gan, masked, patch, photo, pixcolor; got 'unet'",
+            "model must be one of cic, regression, deep, gan, masked, patch, photo, pixcolor; got 'unet'",
         ),
         (["train", "cic", "--recipe", "slow"], "cic has no recipe of the name 'slow'; it has quick"),
         (["train", "cic", "--data", "nowhere"], "no folder or zip file of pictures at nowhere"),

@@ -1,15 +1,17 @@
-"""Networks that several systems share: generators that keep a picture's size, and discriminators."""
+"""What several systems share: generators that keep a picture's size, discriminators, and a filter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from colorlib._check import flag, listed, number, whole, wholes
-from colorlib.models.base import fitting
+from colorlib._check import flag, floating, listed, number, whole, wholes
+from colorlib.color.spaces import widened
+from colorlib.models.base import PIXELS_AT_ONCE, fitting
 
 GRID = 4  # the discriminator of whole pictures looks at this many places down and across at last
 
@@ -268,3 +270,98 @@ def pad(x: Tensor, multiple: int, least: int = 1) -> Tensor:
     height, width = (max(side, least) for side in x.shape[-2:])
     right, below = width + -width % multiple - x.shape[-1], height + -height % multiple - x.shape[-2]
     return F.pad(x, (0, right, 0, below), mode="replicate") if right or below else x
+
+
+def joint_bilateral(
+    x: Tensor, guide: Tensor, sigma_space: float = 3.0, sigma_range: float = 0.05, radius: int | None = None
+) -> Tensor:
+    """Smooth maps up to the edges of a guide, and enlarge maps that are smaller to its size.
+
+    Each pixel becomes a weighted mean of the map's pixels around its own place. One counts the less, the
+    farther away it is and the more its guide differs: both by a Gaussian. Of a smaller map the place of each
+    of the guide's pixels is found in it, and its guide is the larger one reduced. At the border the window is
+    cut off. It goes over a large guide in strips of rows.
+
+    Parameters
+    ----------
+    x : Tensor
+        Maps, (..., B, C, h, w), such as chroma.
+    guide : Tensor
+        (B, 1, H, W), such as lightness or luma in [0, 1], on the same device; not smaller than the maps.
+    sigma_space : float
+        Standard deviation of the distance, in pixels of the map, above 0.
+    sigma_range : float
+        Standard deviation of the difference, in the guide's units, above 0.
+    radius : int, optional
+        The window has 2 radius + 1 pixels a side. None: twice ``sigma_space``, rounded up.
+
+    Returns
+    -------
+    Tensor
+        (..., B, C, H, W), of the maps' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For maps and a guide that don't fit, or a parameter out of its range.
+
+    Notes
+    -----
+    Sources: Petschnigg and others, "Digital Photography with Flash and No-Flash Image Pairs", SIGGRAPH 2004,
+    section 4.1, for the filter; Kopf and others, "Joint Bilateral Upsampling", SIGGRAPH 2007, for enlarging.
+
+    >>> left = (torch.arange(6) < 3).float().expand(1, 1, 6, 6)
+    >>> joint_bilateral(10 * left, left).round()[0, 0, 0]
+    tensor([10., 10., 10.,  0.,  0.,  0.])
+    """
+    floating(x, "x", "(..., B, C, h, w)", empty=False)
+    floating(guide, "guide", "(B, 1, H, W)", empty=False)
+    if x.dim() < 4 or x.shape[-4] != len(guide):
+        raise ValueError(f"x must be maps (..., {len(guide)}, C, h, w); got {tuple(x.shape)}")
+    (low_height, low_width), (height, width) = x.shape[-2:], guide.shape[-2:]
+    if low_height > height or low_width > width:
+        raise ValueError(
+            f"guide must not be smaller than x, {(low_height, low_width)}; got {(height, width)}"
+        )
+    sigma_space = number(sigma_space, "sigma_space", "(0, inf)")
+    sigma_range = number(sigma_range, "sigma_range", "(0, inf)")
+    if radius is None:
+        radius = min(math.ceil(2 * min(sigma_space, 2.0**20)), max(low_height, low_width))
+    radius = whole(radius, "radius", 0)
+    kind, x, guide = x.dtype, widened(x), widened(guide).to(widened(x))
+    reduced = guide
+    if (low_height, low_width) != (height, width):
+        size = (low_height, low_width)
+        reduced = F.interpolate(guide, size, mode="bilinear", align_corners=False, antialias=True)
+    across = (torch.arange(width, device=x.device) + 0.5) * (low_width / width) - 0.5
+    rows_at_once = max(1, PIXELS_AT_ONCE // (x.shape[:-2].numel() * width))
+    out = x.new_empty(*x.shape[:-2], height, width)
+    for top in range(0, height, rows_at_once):
+        strip = guide[:, :, top : top + rows_at_once]
+        down = (torch.arange(top, top + strip.shape[-2], device=x.device) + 0.5) * (low_height / height) - 0.5
+        total = torch.zeros_like(strip)
+        mean = x.new_zeros(*x.shape[:-2], *strip.shape[-2:])
+        for row, near_row in _near(down, low_height, radius, sigma_space):
+            for column, near_column in _near(across, low_width, radius, sigma_space):
+                there = reduced[..., row[:, None], column]
+                weight = ((there - strip) / sigma_range).square_().mul_(-0.5).exp_()
+                weight *= (near_row[:, None] * near_column).to(weight)
+                total += weight
+                mean.addcmul_(x[..., row[:, None], column], weight)
+        # Where no pixel of the window is alike, all weights may round to nothing: then the nearest counts.
+        plain = x[..., _nearest(down, low_height)[:, None], _nearest(across, low_width)]
+        out[..., top : top + rows_at_once, :] = torch.where(total > 1e-30, mean / total, plain)
+    return out.to(kind)
+
+
+def _nearest(place: Tensor, side: int) -> Tensor:
+    return place.round().long().clamp(0, side - 1)
+
+
+def _near(place: Tensor, side: int, radius: int, sigma: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each step of a window around places on a side: the pixels there, and their Gaussian, 0 outside."""
+    middle = _nearest(place, side)
+    for step in range(-min(radius, side - 1), min(radius, side - 1) + 1):
+        pixel = middle + step
+        weight = (-((pixel - place) / sigma).square() / 2).exp()
+        yield pixel.clamp(0, side - 1), weight * ((pixel >= 0) & (pixel < side))
