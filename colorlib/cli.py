@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from colorlib.grading.command import grade
+
 app = typer.Typer(
     name="colorlib",
     help="Train models that color gray pictures, and color pictures with them.",
@@ -517,3 +519,6 @@ def models() -> None:
     for name in zoo.shipped():
         print(f"  {name:24} {(zoo.WEIGHTS / (name + '.safetensors')).stat().st_size / 1e6:.1f} MB")
     print(f"\nTheir model cards are in {zoo.WEIGHTS}.")
+
+
+app.command()(grade)

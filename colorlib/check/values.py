@@ -98,3 +98,17 @@ def chance(name: str) -> torch.Generator:
     for letter in text.encode():
         seed = (seed * 257 + letter + 1) % (2**61 - 1)
     return torch.Generator().manual_seed(seed)
+
+
+def called(function: Callable, *arguments) -> tuple[Tensor, list]:
+    """Give a function's value and its arguments as they were afterward: does it write into what it is given?
+
+    >>> called(lambda x: x.add_(1), torch.zeros(1))
+    (tensor([1.]), [tensor([1.])])
+    """
+    if not callable(function):
+        raise TypeError(f"function must be callable; got {came(function)}")
+    if hasattr(function, "remote_call"):  # of another process, which gives them back itself
+        return function.remote_call(arguments)
+    handed = [plain(a) if isinstance(a, (Tensor, np.ndarray)) else a for a in arguments]
+    return plain(function(*handed)), handed
