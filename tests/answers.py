@@ -312,7 +312,7 @@ def sample(model, count, height, width, generator):
     },
     "masked": {
         "mask_loss": [
-            ("no mask", [], """
+            ("no mask", ["inside"], """
 def mask_loss(painted, ab, mask):
     return ((painted - ab) ** 2).sum(1).mean()
 """),
@@ -364,7 +364,7 @@ def generator_loss(fake, painted, ab, mask, weight):
     loss = ((painted - ab * mask) ** 2).sum(1).mean()
     return weight * F.softplus(-fake).mean() + loss
 """),
-            ("no gradient", ["value"], """
+            ("no gradient", ["game", "both"], """
 def generator_loss(fake, painted, ab, mask, weight):
     loss = ((painted - ab * mask) ** 2).sum(1).mean()
     return F.softplus(-fake.detach()).mean() + weight * loss

@@ -120,8 +120,8 @@ def run(
                 for job in jobs:
                     job.result()
                     bar.update()
-            except BaseException:  # Ctrl-C too: what is graded is kept
-                pool.shutdown(wait=False, cancel_futures=True)
+            except BaseException:  # Ctrl-C too: those that run are finished, and all that is graded is kept
+                pool.shutdown(cancel_futures=True)
                 raise
             finally:
                 bar.close()
@@ -149,7 +149,12 @@ def _files(submissions: Path, out: Path) -> dict[str, Path]:
     for path in sorted(submissions.rglob("*")):
         inside = path.relative_to(submissions)
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
-        if path.suffix.lower() == FILES and path.is_file() and not hidden and out not in path.parents:
+        if (
+            path.suffix.lower() == FILES
+            and path.is_file()
+            and not hidden
+            and not (out != submissions and out in path.parents)
+        ):
             name = inside.with_suffix("").as_posix()
             found[inside.as_posix() if name in found else name] = path
     if not found:

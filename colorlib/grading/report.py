@@ -153,8 +153,9 @@ def summary(assignment: Assignment, results: list[Result], seed: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text without what Markdown would take for its own."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!" else c for c in " ".join(text.split()))
+    """Text without what Markdown, or HTML in it, would take for its own."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_[]|!" else c for c in text)
 
 
 def write(out: Path, assignment: Assignment, results: list[Result], seed: str) -> list[Path]:

@@ -174,7 +174,9 @@ def _answer(channel: Channel) -> None:
 
     names: dict = {}
     while True:
-        asked = channel.receive(function=lambda number: _of_the_grader(channel, number))
+        place: dict = {}
+        asked = channel.receive(function=lambda call, place=place: _of_the_grader(channel, call, place))
+        place["number"] = asked.get("number")
         if asked["do"] == "load":
             given = cells.parse(asked["given"], first=0)
             notebook = cells.parse(asked["cells"])
@@ -186,7 +188,7 @@ def _answer(channel: Channel) -> None:
             _seed()
             channel.send({"stopped": cells.execute(found, names)[:20]})
         else:
-            channel.send(_call(channel, names, asked))
+            channel.send({**_call(names, asked), **place})
 
 
 def _seed() -> None:
@@ -198,11 +200,11 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def _of_the_grader(channel: Channel, number: int):
+def _of_the_grader(channel: Channel, which: int, place: dict):
     """What stands for a function that the grader hands over, such as a model to be sampled from."""
 
     def call(*arguments):
-        channel.send({"call": number, "arguments": list(arguments)})
+        channel.send({"call": which, "arguments": list(arguments), **place})
         given = channel.receive()
         if "stopped" in given:
             raise RuntimeError(given["stopped"])
@@ -211,7 +213,7 @@ def _of_the_grader(channel: Channel, number: int):
     return call
 
 
-def _call(channel: Channel, names: dict, asked: dict) -> dict:
+def _call(names: dict, asked: dict) -> dict:
     """Call a function of the submission: what it gave, or why it gave nothing."""
     import torch
 

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -147,9 +148,15 @@ class _Session:
     def call(self, do: str, name: str, arguments: tuple, wrt: int = 0):
         """Let a function of the submission be called; its value, or Stopped."""
         calls: list = []
-        self._send({"do": do, "name": name, "arguments": list(arguments), "wrt": wrt}, calls)
+        # An answer repeats the number of its question: one that was written before it was asked can't.
+        number = secrets.token_hex(8)
+        asked = {"do": do, "name": name, "arguments": list(arguments), "wrt": wrt, "number": number}
+        self._send(asked, calls)
         while True:
             answer = self._receive()
+            if answer.get("number") != number:
+                self.why = "garbled"
+                raise Gone(WORDS["garbled"])
             if "call" in answer:
                 self._send(_called_back(calls, answer))
             elif "value" in answer:

@@ -58,11 +58,12 @@ def _written(value, blobs: list[bytes], calls: list | None, depth: int):
         value = torch.from_numpy(np.array(value, copy=True, subok=False))
     if issubclass(kind, Tensor) or isinstance(value, Tensor):
         with torch._C.DisableTorchFunctionSubclass():
-            value = Tensor.detach(value).cpu().as_subclass(Tensor).contiguous()
+            value = Tensor.detach(value).as_subclass(Tensor)
         if value.dtype not in _NAMES:
             raise TypeError(f"a tensor of {value.dtype} can't be handed over")
         if value.numel() * value.element_size() > MOST:
             raise TypeError(f"a tensor of the shape {tuple(value.shape)} is too large")
+        value = value.cpu().contiguous()
         blobs.append(value.reshape(-1).view(torch.uint8).numpy().tobytes())
         return {"a": [_NAMES[value.dtype], list(value.shape), len(blobs[-1])]}
     if callable(value) and calls is not None:
