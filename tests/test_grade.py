@@ -190,7 +190,7 @@ def test_hostile_submissions_are_contained_and_named(grade, tmp_path):
         for name, value in known.items():
             code = code.replace(f"{{{name}}}", str(value))
         notebooks[title] = answered(right, "rgb_to_ycbcr", code)
-    results = grade("spaces", notebooks, seconds=3.0, memory=400)
+    results = grade("spaces", notebooks, seconds=1.5, memory=400)
     listening.close()
     for title in ("a right one", "one more right one", "zz the last one"):
         assert results[title].points == 10 and (home / f"{title}.ipynb").is_file()
