@@ -40,7 +40,7 @@ def grade(
         ),
     ] = None,
     memory: Annotated[int, typer.Option(help="Megabytes of memory that a submission may use.")] = 2048,
-    workers: Annotated[int, typer.Option(help="Submissions at a time. [default: one a core]")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Submissions at a time. [default: one a core]")] = None,
 ) -> None:
     """Grade the notebooks of a class, each in a process of its own that can hurt nothing.
 
@@ -61,7 +61,7 @@ def run(
     seed: str | None = None,
     seconds: float | None = None,
     memory: int = 2048,
-    workers: int = 0,
+    workers: int | None = None,
     server=None,
     progress: bool = True,
 ) -> list:
@@ -86,8 +86,8 @@ def run(
         raise ValueError(f"--seconds must be above 0 and at most 86,400; got {seconds}")
     if not 64 <= memory <= 2**20:
         raise ValueError(f"--memory must be from 64 to {2**20} megabytes; got {memory}")
-    if workers < 0:
-        raise ValueError(f"--workers must be 0 or more; got {workers}")
+    if workers is not None and not 1 <= workers <= 1024:
+        raise ValueError(f"--workers must be from 1 to 1024; got {workers}")
     seed = _seed(out, wanted.name, seed)
     limits = Limits(seconds or wanted.seconds, memory * 2**20)
     tests = path.read_bytes()
