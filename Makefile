@@ -6,7 +6,7 @@ EXTRAS := book,test
 WORKERS := -n auto --maxprocesses 4
 BY_FILE := $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book test check lowest lab bench weights figures links lint clean
+.PHONY: help book test check lowest lab bench weights assignments gradescope student strip figures links lint clean
 
 help:
 	@echo "make book    set up .venv, run the chapters, build the book into _build/html"
@@ -16,7 +16,11 @@ help:
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make bench   measure colorlib against other libraries, write benchmarks/results.md"
 	@echo "make weights PHOTOS=FOLDER   train the weights in colorlib/weights again: hours, and some minutes of a GPU"
-	@echo "make figures color the pictures of the README and the front page with the weights in colorlib/weights"
+	@echo "make strip   color the pictures of the README and the front page with the weights in colorlib/weights"
+	@echo "make assignments   write the assignments' versions for students, with solutions, and for grading"
+	@echo "make gradescope    make of each assignment a zip for Gradescope, with otter-grader"
+	@echo "make student   write chapters and assignments without solutions, to hand out"
+	@echo "make figures   build the book and write its figures as numbered files with captions"
 	@echo "make links   write the repository's home from pyproject.toml into badges and install lines"
 	@echo "make lint    check style and the library's import contract"
 	@echo "make clean   remove what make book and make lowest built (not .venv)"
@@ -82,8 +86,22 @@ weights: .venv/.installed
 	$(BIN)/colorlib train photo --recipe photographs --init-from runs/photographs.safetensors $(PHOTOS:%=--data %) --hold-out --out runs/photographs-2 --weights colorlib/weights/photographs.safetensors
 	$(BIN)/python book/strip.py
 
-figures: .venv/.installed
+strip: .venv/.installed
 	$(BIN)/python book/strip.py
+
+# To _build/assignments: student, solution and grading.
+assignments: .venv/.installed
+	$(BIN)/python -m colorlib.grading.source
+
+gradescope: .venv/.installed-otter
+	for source in chapters/assignments/*.ipynb; do $(BIN)/otter assign --no-run-tests $$source _build/gradescope/$$(basename $$source .ipynb) || exit 1; done
+
+student: .venv/.installed
+	$(BIN)/python book/packs.py student
+	$(BIN)/python -m colorlib.grading.source --version student
+
+figures: book
+	$(BIN)/python book/packs.py figures
 
 links: .venv/.installed
 	$(BIN)/python book/links.py

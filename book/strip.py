@@ -1,4 +1,4 @@
-"""Make the strip of colorings that the README and the front page show (`make figures`).
+"""Make the strip of colorings that the README and the front page show (`make strip`).
 
 Photographs that come with scikit-image, gray above and colored below by the weights that come with the
 library. The file is committed, so that GitHub can show it. A test fails where the weights have changed since.

@@ -13,6 +13,7 @@ import typer
 from colorlib import _catalog
 from colorlib._messages import Failure, note, plain_warnings
 from colorlib.coloring import MODEL_HELP, colorize
+from colorlib.grading.command import grade
 
 app = typer.Typer(
     name="colorlib",
@@ -267,3 +268,6 @@ def models() -> None:
     for path in _catalog.weights():
         print(f"  {path.stem:27} {path.stat().st_size / 1e6:.1f} MB")
     print(f"\nTheir model cards are in {_catalog.WEIGHTS}.")
+
+
+app.command()(grade)

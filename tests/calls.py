@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import torch
 from PIL import Image
 
-from colorlib import classic, color, data, metrics, models, sampling, show, training, zoo
+from colorlib import check, classic, color, data, metrics, models, sampling, show, training, zoo
 from colorlib.data import Law, World, masks
 from colorlib.data.materials import FLOWERS
 from colorlib.training import Recipe
@@ -24,6 +24,7 @@ ROOMS = {
     "metrics": metrics,
     "training": training,
     "zoo": zoo,
+    "check": check,
 }
 
 
@@ -463,4 +464,10 @@ CALLS = {
     ),
     "zoo.load": lambda: (zoo.load, {"name_or_path": "gan-world", "device": None}),
     "zoo.history": lambda: (zoo.history, {"name_or_path": "gan-world"}),
+    "check.check": lambda: (
+        check.check,
+        {"task": "rebalancing_weights", "answer": color.rebalancing_weights},
+    ),
+    "check.look": lambda: (check.look, {"task": "rebalancing_weights", "answer": color.rebalancing_weights}),
+    "check.target": lambda: (check.target, {"task": "causal_mask"}),
 }

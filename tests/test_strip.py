@@ -32,7 +32,7 @@ def test_the_strip_is_what_the_shipped_weights_make(script):
     script.write(made)
     with Image.open(made) as anew:
         assert committed.size == anew.size
-        assert off(committed, anew) < NEAR, "run `make figures`"
+        assert off(committed, anew) < NEAR, "run `make strip`"
     # A small change of the colors is noticed.
     muted = script.strip(temperature=1.0).permute(1, 2, 0) * 255
     assert off(committed, muted) > NEAR
