@@ -13,6 +13,7 @@ import typer
 from colorlib import _catalog
 from colorlib._messages import Failure, note, plain_warnings
 from colorlib.coloring import MODEL_HELP, colorize
+from colorlib.scribbling import scribble
 
 app = typer.Typer(
     name="colorlib",
@@ -171,6 +172,7 @@ def _written(paths: list[Path]) -> dict[Path, int]:
 
 
 app.command(context_settings=KNOBS)(colorize)
+app.command()(scribble)
 
 
 @app.command(context_settings=KNOBS)
