@@ -211,7 +211,7 @@ class Work:
             knobs[name] = read(path, gray=True)[None].clamp(0, 1)  # rounding may carry it past
             knobs[name] = knobs[name].to(next(self.colorizer.parameters()).device)
         if self.strokes is not None:
-            knobs["strokes"] = _strokes(self.strokes, job)
+            knobs["strokes"] = strokes_on(job.source, self.strokes, job.page)
         at_once = max(1, min(64, SAMPLED_AT_ONCE // gray.numel()))
         try:
             for start in range(0, len(job.targets), at_once):
@@ -250,7 +250,7 @@ class Work:
                     rgb = strip[number, place]
                     if share is not None:
                         rgb = torch.lerp(gray[place, :, top:bottom], rgb, share)
-                    row[place].paste(_image(rgb), (0, top))
+                    row[place].paste(as_image(rgb), (0, top))
             top = bottom
         return images
 
@@ -281,11 +281,11 @@ class _Here:
         pass
 
 
-def _strokes(path: Path, job: Job) -> tuple[Tensor, Tensor]:
+def strokes_on(source, path: Path, page: int = 1) -> tuple[Tensor, Tensor]:
     """Mask and ab of the strokes that were painted on a picture, for `Colorizer.strips`."""
     if path.is_dir():
-        path = _beside(path, job.source)
-    photograph = read(job.source, page=job.page)
+        path = _beside(path, source)
+    photograph = read(source, page=page)
     with open_picture(path) as image:
         painted = torch.from_numpy(np.array(to_srgb(image))).permute(2, 0, 1).float().div_(255)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -294,14 +294,14 @@ def _strokes(path: Path, job: Job) -> tuple[Tensor, Tensor]:
             painted = torch.cat([1 - (1 - painted) / alpha.clamp(min=1 / 255), alpha]).clamp(0, 1)
     if painted.shape[1:] != photograph.shape[1:]:
         sizes = (f"{x.shape[2]} x {x.shape[1]}" for x in (photograph, painted))
-        raise ValueError("{} must have {}'s size, {} pixels; it has {}".format(path, job.source, *sizes))
+        raise ValueError("{} must have {}'s size, {} pixels; it has {}".format(path, source, *sizes))
     mask, ab = strokes_of(photograph, painted)
     if not mask.any():
-        raise ValueError(f"{path} has no strokes: it must be {job.source} with strokes of color on it")
+        raise ValueError(f"{path} has no strokes: it must be {source} with strokes of color on it")
     return mask[None], ab[None]
 
 
-def _image(rgb: Tensor) -> Image.Image:
+def as_image(rgb: Tensor) -> Image.Image:
     """An image of sRGB in [0, 1], (3, H, W)."""
     planes = (rgb * 255).add_(0.5).to(torch.uint8)
     return Image.merge("RGB", [Image.fromarray(plane.numpy()) for plane in planes])

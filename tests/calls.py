@@ -120,11 +120,11 @@ def model_calls(name, **knobs):
     return {
         f"models.{name}.colorize": lambda: (
             built(name).colorize,
-            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
+            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, "strokes": None, **knobs},
         ),
         f"models.{name}.strips": lambda: (
             whole_strips(built(name)),
-            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, **knobs},
+            {"gray": rand(2, 1, 8, 8), "samples": 2, "seed": 3, "image_size": 4, "strokes": None, **knobs},
         ),
         f"models.{name}.chroma": lambda: (
             built(name).chroma,

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from colorlib.classic import corrected, propagate, scribbles, strokes_of
 from colorlib.cli import app
-from colorlib.color import rgb_to_lab
+from colorlib.color import fit_gamut, lab_to_rgb, rgb_to_lab
+from colorlib.data import read
 from colorlib.models.base import Colorizer
 
 
@@ -424,8 +425,8 @@ def files(tmp_path):
     return tmp_path
 
 
-def command(*arguments):
-    return CliRunner().invoke(app, ["colorize", *map(str, arguments)])
+def command(*arguments, name="colorize"):
+    return CliRunner().invoke(app, [name, *map(str, arguments)])
 
 
 def test_command_line_pins_the_colors_of_strokes(files):
@@ -459,3 +460,34 @@ def test_command_line_names_what_is_wrong_with_strokes(files, strokes, message):
         files / "photo.png", "--model", "cic-world", "--out", files / "out", "--strokes", files / strokes
     )
     assert result.exit_code == 1 and message in result.output, result.output
+
+
+@pytest.mark.parametrize("name", ["painted", "alone"])
+def test_scribble_spreads_strokes_over_the_whole_picture(files, name):
+    out = files / "colored.png"
+    result = command(files / "photo.png", files / f"{name}.png", "--out", out, name="scribble")
+    assert result.exit_code == 0 and str(out) in result.output, result.output
+    got = torch.from_numpy(np.array(Image.open(out))).movedim(-1, 0) / 255
+    mask, ab = strokes_of(read(files / "photo.png", gray=True), read(files / "painted.png"))
+    lightness = rgb_to_lab(read(files / "photo.png"))[:1]
+    expected = fit_gamut(torch.cat([lightness, propagate(lightness, ab, mask)]))
+    assert (got - lab_to_rgb(expected)).abs().max() < 1.01 / 255
+    assert rgb_to_lab(got)[1].min() > 5  # a single stroke reaches all
+
+
+def test_scribble_overwrites_nothing_and_names_what_is_wrong(files):
+    photo, painted, out = files / "photo.png", files / "painted.png", files / "colored.png"
+    out.write_bytes(b"mine")
+    for arguments, message in [
+        ((photo, painted, "--out", out), "is there already; --force"),
+        ((photo, painted, "--out", painted, "--force"), "is the picture itself"),
+        ((photo, painted, "--out", files / "colored.xyz"), "--out must end in one of"),
+        ((photo, files / "missing.png", "--out", files / "new.png"), "no picture at"),
+        ((photo, photo, "--out", files / "new.png"), "has no strokes"),
+        ((photo, "", "--out", files / "new.png"), "STROKES must be a name"),
+    ]:
+        result = command(*arguments, name="scribble")
+        assert result.exit_code == 1 and message in result.output, result.output
+    assert out.read_bytes() == b"mine" and not (files / "new.png").exists()
+    assert command(photo, painted, "--out", out, "--force", name="scribble").exit_code == 0
+    assert Image.open(out).mode == "RGB"

@@ -323,7 +323,7 @@ def _multigrid(matrix: sparse.csr_matrix, right: np.ndarray) -> np.ndarray:
     except ImportError:
         raise ImportError(
             "method 'multigrid', which large pictures need, uses pyamg, which is not installed: "
-            "pip install pyamg, or take method='direct', with a gigabyte of memory and more"
+            "pip install pyamg, or take method='direct', with 3 GiB of memory for a megapixel"
         ) from None
     # Ruge and Stueben's coarsening follows the strong weights. It is made for just such matrices: positive on
     # the diagonal, negative beside it, row sums of zero or more.
