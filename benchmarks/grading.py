@@ -1,9 +1,9 @@
 """Grade a class with `colorlib grade`, and some of the same notebooks with `otter run`, in one run.
 
 ``python -m benchmarks.grading``: 200 solutions of the assignment on color spaces with two workers, against
-Otter one after the other, whose time for the class is that of a few notebooks times their number. It needs the
-command `otter` (`pip install "colorlib[otter]"`), and prints its results. CPU seconds hold for a busy machine
-too.
+Otter one after the other, whose time for the class is that of a few notebooks times their number. It needs
+the command `otter` (`pip install "colorlib[otter]"`), and prints its results. CPU seconds hold for a busy
+machine too.
 """
 
 import argparse
