@@ -249,6 +249,11 @@ MANGLED = {
         ALL,
         "",
     ),
+    "the name of an answer used again": (
+        _edit(lambda n: n["cells"].append(code("colorfulness = colorfulness(coffee)"))),
+        ALL,
+        "",
+    ),
     "a cell that ends the program": (_edit(lambda n: n["cells"].append(code("raise SystemExit"))), ALL, ""),
     "no answers yet": (lambda: version("spaces", "student"), 0, "as it was handed out"),
     "another assignment": (lambda: version("som", "solution"), 0, "no cell defines it"),

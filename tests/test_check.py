@@ -160,8 +160,7 @@ def test_a_blank_function_gets_a_friendly_hint_and_a_right_one_a_target(name):
 
     hint = check.look(name, blank).hint
     assert hint.key == "blank" and 80 <= len(hint.first.split()) <= 160
-    if name not in ("soft_encode", "rebalancing_weights"):
-        assert "data:image/webp" in check.target(name).markup
+    assert "data:image/webp" in check.target(name).markup
 
 
 def test_gradient_and_close_are_what_they_say():

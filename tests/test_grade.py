@@ -1,22 +1,26 @@
 """Grading: right, wrong, mangled and hostile submissions, and what is handed out."""
 
+import contextlib
 import csv
 import html
 import json
 import os
+import random
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 from answers import WRONG
 from classroom import BROKEN, HOSTILE, MANGLED, ROOT, SOURCES, answered, version
 from typer.testing import CliRunner
 
 from colorlib.cli import app
-from colorlib.grading import command, report, source, submission
+from colorlib.grading import command, report, source, submission, wire
 
 NAMES = [path.stem for path in SOURCES]
 
@@ -228,6 +232,72 @@ def leftovers():
         if "/submission-" in where:
             found.append((number, where))
     return found
+
+
+# The line between the two processes.
+
+
+def test_values_come_over_the_line_as_they_were():
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(3, generator=generator)
+    value = (
+        1,
+        2.5,
+        None,
+        "ä",
+        [True, torch.rand(2, 3)],
+        {"x": torch.zeros(0, 2), "y": float("inf")},
+        generator,
+    )
+    value += tuple(torch.ones(2, 2).to(dtype) for dtype in wire.DTYPES.values())
+    calls = []
+    one, function = wire.unpack(wire.pack((value, len), calls), lambda k: calls[k])
+    assert function is len
+    assert one[:4] == value[:4] and one[5]["y"] == float("inf") and one[5]["x"].shape == (0, 2)
+    assert torch.equal(one[4][1], value[4][1])
+    assert torch.equal(torch.rand(4, generator=one[6]), torch.rand(4, generator=generator))
+    for sent, came in zip(value[7:], one[7:], strict=True):
+        assert sent.dtype == came.dtype and torch.equal(sent, came)
+    for bad in (object(), len, {1, 2}, 2**70, 1j, torch.ones(1, dtype=torch.complex64)):
+        with pytest.raises(TypeError):
+            wire.pack(bad)
+
+
+def test_what_is_no_message_is_garbled_and_nothing_else():
+    """Cut off, changed anywhere, or made up: never another error, and never more memory than its size."""
+    good = wire.pack({"a": [torch.rand(3, 2), (1, "x")], "b": 2.5})
+    chance = random.Random(0)
+    tried = [good[:k] for k in range(len(good))] + [good + b"x", b"", bytes(100)]
+    tried += [bytes(chance.randrange(256) for _ in range(chance.randrange(60))) for _ in range(300)]
+    for _ in range(500):
+        changed = bytearray(good)
+        changed[chance.randrange(len(good))] = chance.randrange(256)
+        tried.append(bytes(changed))
+    texts = [
+        '{"a": ["float32", [-1, 4], 16]}',
+        '{"a": ["float32", [99999999999], 4]}',
+        '{"g": 3}',
+        "{}",
+        '{"z": 1}',
+    ]
+    texts += [
+        "[]",
+        '"x"',
+        '{"a": ["float32", [1e999], 4]}',
+        "[" * 9999,
+        '{"l": ' * 50,
+        '{"c": 0}',
+        '{"a": ["object", [1], 8]}',
+        '{"f": "x"}',
+        "1" * 2**21,
+    ]
+    tried += [struct.pack("<I", len(text)) + text.encode() for text in texts]
+    for data in tried:
+        with contextlib.suppress(wire.Garbled):
+            wire.unpack(data)
+    for text in texts:
+        with pytest.raises(wire.Garbled):
+            wire.unpack(struct.pack("<I", len(text)) + text.encode())
 
 
 # Many.

@@ -225,9 +225,46 @@ def _picture():
     return show.grid([scene.rgb, *pictures], ["drawn", "T = 1", "T = 0.38", "T = 0.05"])
 
 
+def _spread():
+    import matplotlib.pyplot as plt
+
+    from colorlib import show
+
+    bins, weights = color.ab_bins().T.numpy(), _encoded().numpy()
+    fig, axes = plt.subplots(1, 3, figsize=(7.5, 2.6), layout="constrained")
+    for axis, point, row in zip(axes, POINTS.tolist(), weights, strict=True):
+        axis.scatter(*bins, s=4, color="lightgray")
+        axis.scatter(*bins, s=250 * row, color="tab:blue")
+        axis.plot(*point, "x", color="tab:red")
+        axis.set(xlim=(point[0] - 28, point[0] + 28), ylim=(point[1] - 28, point[1] + 28))
+        axis.set_title(f"a = {point[0]:.0f}, b = {point[1]:.0f}", fontsize=9)
+    return show.figure(
+        fig,
+        "Three colors, red crosses, among the bins, gray dots. At the five bins nearest to each, blue "
+        "discs stand for the weights: the nearer the bin, the larger the disc.",
+    )
+
+
+def _curves():
+    import matplotlib.pyplot as plt
+
+    from colorlib import show
+
+    shares = torch.logspace(-3, -0.3, 60)
+    fig, axis = plt.subplots(figsize=(4.5, 2.8), layout="constrained")
+    for mix in (0.1, 0.5, 0.9, 1.0):
+        # One class of each share, the rest of the pixels spread evenly over 312 others.
+        priors = [torch.cat([p[None], ((1 - p) / 312).expand(312)]) for p in shares]
+        weights = [color.rebalancing_weights(p, mix)[0].item() for p in priors]
+        axis.loglog(shares.tolist(), weights, label=f"mix {mix}")
+    axis.set(xlabel="share of the class", ylabel="its weight")
+    axis.legend(fontsize=8)
+    return show.figure(fig, "The weight of a class falls with its share, and the less, the larger the mix.")
+
+
 TASKS = (
-    Task("soft_encode", "soft_encode(ab, bins, k, sigma)", (ENCODE,)),
-    Task("rebalancing_weights", "rebalancing_weights(prior, mix)", (REBALANCE,)),
+    Task("soft_encode", "soft_encode(ab, bins, k, sigma)", (ENCODE,), _spread),
+    Task("rebalancing_weights", "rebalancing_weights(prior, mix)", (REBALANCE,), _curves),
     Task(
         "annealed_mean",
         "annealed_mean(logits, bins, temperature)",

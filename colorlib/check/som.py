@@ -218,8 +218,16 @@ def _picture():
     return show.grid([photo, colored], ["picture", "its chroma in six neurons"])
 
 
+def _bells():
+    from colorlib import show
+
+    radii = (0.5, 1.0, 2.0)
+    bells = [_bell(5, 7, 17, radius).view(1, 5, 7) for radius in radii]
+    return show.grid(bells, [f"5 by 7, neuron 17 wins, radius {radius}" for radius in radii], width=140)
+
+
 TASKS = (
     Task("nearest", "nearest(data, neurons)", (NEAREST,), _picture),
-    Task("neighborhood", "neighborhood(rows, columns, winner, radius)", (NEIGHBORHOOD,), _picture),
+    Task("neighborhood", "neighborhood(rows, columns, winner, radius)", (NEIGHBORHOOD,), _bells),
     Task("som_step", "som_step(neurons, color, rows, columns, rate, radius)", (STEP,), _picture),
 )

@@ -103,7 +103,7 @@ def _statement(cell: int, node: ast.stmt, marked: frozenset[str]) -> Statement:
         for step in dis.get_instructions(part):
             if step.opname in ("STORE_NAME", "STORE_GLOBAL"):
                 binds.add(step.argval)
-            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
                 reads.add(step.argval)
     return Statement(cell, node, code, binds, reads, _changed(node), marked)
 
@@ -156,6 +156,8 @@ def choose(notebook: Notebook, names: list[str], given: Notebook, run_all: bool 
     for name in names:
         options = [s for s in notebook.statements if _defines(s, name)]
         full = [s for s in options if not _blank(s.node)]
+        # A function counts, and not what was made with it later under its own name, as in f = f(picture).
+        full = [s for s in full if isinstance(s.node, ast.FunctionDef)] or full
         marked = [s for s in notebook.statements if name in s.marked and isinstance(s.node, ast.FunctionDef)]
         others = [s for s in marked if s.node.name not in names and not _blank(s.node)]
         broken = [b for b in notebook.broken if name in b["names"]]
@@ -184,12 +186,7 @@ def choose(notebook: Notebook, names: list[str], given: Notebook, run_all: bool 
             b = broken[-1]
             notes.append(f"cell {b['cell']}, also for {name}, is not Python, at its line {b['line']}")
     every = [*given.statements, *notebook.statements]
-    dropped = {
-        id(s)
-        for s in every
-        for name in s.binds & set(names)
-        if s is not chosen.get(name) and isinstance(s.node, ast.FunctionDef)
-    }
+    dropped = {id(s) for s in every for name in s.binds & set(names) if s is not chosen.get(name)}
     gone = set(missing)  # what needs an answer that isn't there, as a check or a plot does, would only stop
     every = [s for s in every if id(s) not in dropped and s.code is not None and not s.reads & gone]
     run = every if run_all else _needed(every, chosen)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 MOST = 64 * 2**20  # bytes of a message
+LONGEST = 2**20  # bytes of its text, which becomes many small objects when it is read
 DEEPEST = 12  # lists in lists
 DTYPES = {
     "bool": torch.bool, "uint8": torch.uint8, "int8": torch.int8, "int16": torch.int16, "int32": torch.int32,
@@ -76,9 +77,19 @@ def unpack(data: bytes, function: Callable[[int], Callable] | None = None):
     """Turn bytes into the value; `function` makes what stands for a function of the other side."""
     try:
         (length,) = struct.unpack_from("<I", data)
+        if length > LONGEST:
+            raise ValueError("its text is too long")
         tree = json.loads(data[4 : 4 + length].decode())
         value, end = _read(tree, data, 4 + length, function, 0)
-    except (struct.error, ValueError, TypeError, KeyError, IndexError, RecursionError, RuntimeError) as error:
+    except (
+        struct.error,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise Garbled(f"what came is no message: {error}") from None
     if end != len(data):
         raise Garbled("what came is longer than it says")
