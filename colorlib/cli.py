@@ -14,6 +14,7 @@ from colorlib import _catalog
 from colorlib._messages import Failure, note, plain_warnings
 from colorlib.coloring import MODEL_HELP, colorize
 from colorlib.grading.command import grade
+from colorlib.recoloring import transfer
 from colorlib.scribbling import scribble
 
 app = typer.Typer(
@@ -174,6 +175,7 @@ def _written(paths: list[Path]) -> dict[Path, int]:
 
 app.command(context_settings=KNOBS)(colorize)
 app.command()(scribble)
+app.command()(transfer)
 
 
 @app.command(context_settings=KNOBS)

@@ -38,6 +38,7 @@ def whole(*shape, below):
 
 RGB, AB, LIGHTNESS = rand(2, 3, 8, 8), 100 * rand(2, 2, 8, 8) - 50, 100 * rand(2, 1, 8, 8)
 PRIOR = torch.full((313,), 1 / 313)
+SWATCH = rand(2, 1, 8, 8) < 0.1
 NEURONS = 100 * rand(4, 2) - 50
 STROKES = rand(2, 1, 8, 8) < 0.3
 LABELS = whole(2, 8, 8, below=3)
@@ -214,6 +215,23 @@ CALLS = {
     "classic.strokes_of": lambda: (
         classic.strokes_of,
         {"gray": rand(2, 1, 8, 8), "painted": RGB, "threshold": 0.1},
+    ),
+    "classic.rgb_to_lalphabeta": lambda: (classic.rgb_to_lalphabeta, {"rgb": RGB}),
+    "classic.lalphabeta_to_rgb": lambda: (
+        classic.lalphabeta_to_rgb,
+        {"lalphabeta": classic.rgb_to_lalphabeta(RGB)},
+    ),
+    "classic.transfer": lambda: (
+        classic.transfer,
+        {"rgb": RGB[0], "reference": RGB[1], "swatches": ((SWATCH[0, 0], SWATCH[1, 0]),)},
+    ),
+    "classic.transfer of whole pictures": lambda: (
+        classic.transfer,
+        {"rgb": RGB[0], "reference": RGB[1], "swatches": None},
+    ),
+    "classic.match": lambda: (
+        classic.match,
+        {"gray": rand(1, 8, 8), "reference": RGB[0], "samples": 9, "window": 3, "seed": 0},
     ),
     "data.World": lambda: (World, {"size": 8, "kind": "flowers", "seed": 0}),
     "data.World.batch": lambda: (world().batch, {"indices": [0, 3], "device": None, "draw": 0}),
