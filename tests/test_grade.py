@@ -77,6 +77,12 @@ def test_no_version_holds_what_is_not_for_its_reader(name):
             for line in lines:
                 assert line not in quoted["student"] and line not in quoted["solution"]
                 assert line in quoted["grading"]
+    shipped = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "colorlib").rglob("*.py"))
+    for question in assignment.questions:
+        for test in question.tests:  # the library that students install holds no hidden test either
+            assert not [
+                line for line in test.code.split("\n") if "chance(" in line and line.strip() in shipped
+            ]
     for kind in ("student", "solution"):
         assert not re.search(r"BEGIN|END |IGNORE|hidden|ASSIGNMENT CONFIG", texts[kind])
         assert all(cell["cell_type"] in ("code", "markdown") for cell in version(name, kind)["cells"])

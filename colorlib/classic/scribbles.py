@@ -38,7 +38,7 @@ LEAST_VARIANCE = 0.01
 # A network's colors are corrected at a low resolution: there, shades this fine belong to one thing.
 FINE_VARIANCE = 1.0
 DIRECT_PIXELS = 2**16  # up to here, factors are as quick as multigrid
-RESIDUAL = 1e-7  # of multigrid, relative to the right side: some hundredths of a unit of ab
+RESIDUAL = 1e-7  # of multigrid, relative to the right side: about a hundredth of a unit of ab in a megapixel
 
 
 def propagate(
