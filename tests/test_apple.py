@@ -80,8 +80,10 @@ def test_everything_runs_without_double_precision(name, apple):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4, check_dtype=False)
 
 
-def test_nothing_is_lost_to_single_precision(apple):
+def test_nothing_is_lost_to_single_precision(apple, monkeypatch):
     """Sums over many numbers, and colors so far away that single precision can't tell the bins apart."""
+    # The same conversion on both: a CPU's own rounds otherwise in the last digits.
+    monkeypatch.setattr("colorlib.color.cielab.in_blocks", lambda x: False)
     chance = torch.Generator().manual_seed(0)
     ab = 60 * torch.randn(100_000, 2, generator=chance)
     far = 1e6 * torch.randn(50, 2, generator=chance)

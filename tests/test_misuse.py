@@ -66,7 +66,7 @@ def test_every_public_function_is_here():
 REFUSE, TAKE, EITHER = "refuse", "take", "either"
 FREE = ("title", "alt", "source", "claimed", "ours", "caption")  # any text will do
 PATHS = ("name_or_path", "init_from")
-OPTIONAL = ("generator", "prior", "device", "rebalance", "strokes")  # None has a meaning
+OPTIONAL = ("generator", "prior", "device", "rebalance", "strokes", "labels")  # None has a meaning
 NO_NUMBERS = ("3", math.nan, [3], 3j, b"3", {}, torch.ones(2))
 
 

@@ -420,7 +420,7 @@ def test_the_module_shows_the_network_what_the_library_shows_it(module, model, m
 def test_the_module_colors_as_the_library_does(module, model, monkeypatch, height, width):
     pixels = noise(height, width)
     _, scores, want = asked_of_the_network(model, pixels, monkeypatch)
-    got = module(model, pixels, scores.numpy(), temperature=model.temperature, rebalance=1)
+    got = module(model, pixels, scores.numpy(), temperature=model.temperature, rebalance=model.rebalance)
     got = decoded(got["rgba"], np.uint8).reshape(height, width, 4)
     assert (got[..., 3] == 255).all()
     assert difference(got[..., :3], want) < 0.75  # half of it is rounding to bytes
@@ -442,9 +442,10 @@ def test_vivid_colors_are_brought_into_the_gamut_as_in_the_library(module, model
     """A picture of every gray, and scores of colors far outside of what a screen shows at many of them."""
     pixels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, 2).repeat(256, 1)
     scores = torch.randn(1, 313, 32, 32, generator=torch.Generator().manual_seed(0)) * 20
-    lightness = base._lightness(gray_of(pixels))
+    gray = gray_of(pixels)
     ab = colorlib.color.annealed_mean(scores, temperature)
-    want = 255 * base._join(lightness, ab[None], True)[0, 0].permute(1, 2, 0).numpy()
+    slope, offset = base.guided_coefficients(base._lightness(gray, ab.shape[-2:]) / 100, ab[None])
+    want = 255 * base._join(gray, offset, slope, 0, 256)[0, 0].permute(1, 2, 0).numpy()
     got = module(model, pixels, scores.numpy(), temperature=temperature, rebalance=1)
     got_ab = np.stack([decoded(each) for each in got["ab"]])
     np.testing.assert_allclose(got_ab, ab.numpy().reshape(2, -1), atol=2e-3)
@@ -601,7 +602,7 @@ def test_the_sliders_color_anew(colorful, site, model):
         assert difference(got, wanted(model, pixels, temperature=0.8, rebalance=1.75)) < 2
     colorful.part("reset").click()
     assert colorful.part("temperature").input_value() == str(model.temperature)
-    assert colorful.part("rebalance").input_value() == "1"
+    assert colorful.part("rebalance").input_value() == str(model.rebalance)
     if here(site[1]):
         colorful.finished()
         assert difference(colorful.pixels("after"), wanted(model, pixels)) < 2
@@ -663,7 +664,7 @@ def test_the_next_visit_fetches_nothing_again(open_page, site):
     assert arrived == (packed == [])
 
 
-def test_the_keyboard_is_enough(open_page, site):
+def test_the_keyboard_is_enough(open_page, site, model):
     page = open_page()
     page.tab.wait_for_selector('[data-part="fetch"]:not([disabled])')
     focused = "document.activeElement.dataset.part ?? document.activeElement.title"
@@ -694,7 +695,8 @@ def test_the_keyboard_is_enough(open_page, site):
     page.tab.keyboard.press("ArrowRight")
     tab_to("temperature")
     page.tab.keyboard.press("ArrowLeft")
-    assert (page.part("rebalance").input_value(), page.part("temperature").input_value()) == ("1.05", "0.36")
+    moved = [float(page.part(name).input_value()) for name in ("rebalance", "temperature")]
+    assert moved == pytest.approx([model.rebalance + 0.05, model.temperature - 0.02])
     if here(site[1]):
         page.finished()
         tab_to("download")

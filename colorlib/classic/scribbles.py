@@ -160,7 +160,8 @@ def corrected(
         return np.stack(solved) * (step * step * (3 - 2 * step) / np.maximum(u, 0.1))
 
     target = strokes_ab.detach().to(ab)
-    difference = torch.where(mask.to(ab.device), target.double() - ab.detach().double(), 0)
+    difference = target.cpu().double() - ab.detach().cpu().double()
+    difference = torch.where(mask.cpu(), difference, 0)
     change = _each(spread, lightness, difference, mask)
     return torch.where(mask.to(ab.device), target, ab.detach() + change.to(ab))
 
@@ -254,7 +255,9 @@ def _check(lightness: Tensor, ab: Tensor, mask: Tensor, name: str = "ab") -> Non
 
 def _each(function, lightness: Tensor, ab: Tensor, mask: Tensor) -> Tensor:
     """Apply a function of arrays (H, W), (C, H, W), (H, W) to every picture; strokes stay as they are."""
-    flat = [x.detach().cpu().reshape(-1, *x.shape[-3:]) for x in (lightness.double(), ab.double(), mask)]
+    # On the CPU first: not every device has float64.
+    wide = lightness.detach().cpu().double(), ab.detach().cpu().double(), mask.cpu()
+    flat = [x.reshape(-1, *x.shape[-3:]) for x in wide]
     pictures = zip(*(x.numpy() for x in flat), strict=True)
     solved = [torch.from_numpy(function(L[0], color, m[0])) for L, color, m in pictures]
     return torch.where(mask.to(ab.device), ab.detach(), torch.stack(solved).view(ab.shape).to(ab))
