@@ -410,7 +410,7 @@ def test_the_module_shows_the_network_what_the_library_shows_it(module, model, m
     pixels = noise(height, width)
     shown, _, _ = asked_of_the_network(model, pixels, monkeypatch)
     got = module(model, pixels)
-    levels = base._lightness(gray_of(pixels))
+    levels = base._lightness(gray_of(pixels), (height, width))
     np.testing.assert_allclose(decoded(got["levels"]), levels.numpy().ravel(), atol=2e-4)
     assert got["sizes"]["shown"] == list(shown.shape[:1:-1])
     np.testing.assert_allclose(decoded(got["shown"]), shown.numpy().ravel(), atol=2e-5)
