@@ -34,6 +34,7 @@ from colorlib.models import Colorizer
 
 TOGETHER = 4  # so many pictures of one size are colored in one batch, where nothing is left to chance
 PIXELS = 2**25  # so many pixels are on their way at once; a larger picture alone, with all threads in torch
+HALVED = 2**24  # a picture of so many pixels keeps its gray in half precision: enough for 8 bits
 SAMPLED_AT_ONCE = 2**25  # so many pixels are colored at once where a picture gets several colorings
 
 
@@ -175,6 +176,8 @@ class Work:
             picture.keep = kept(picture.levels)
         if not self.sheet and not picture.job.pairs:
             picture.levels = None
+        if picture.gray.numel() >= HALVED:
+            picture.gray = picture.gray.half()
 
     def _color(self, group: list[Picture], threads: int) -> None:
         """Color pictures of one size and save them; where it can't be done together, one by one."""
@@ -249,7 +252,7 @@ class Work:
                 for number, row in zip(wanted, images, strict=True):
                     rgb = strip[number, place]
                     if share is not None:
-                        rgb = torch.lerp(gray[place, :, top:bottom], rgb, share)
+                        rgb = torch.lerp(gray[place, :, top:bottom].to(rgb), rgb, share)
                     row[place].paste(as_image(rgb), (0, top))
             top = bottom
         return images

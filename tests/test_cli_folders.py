@@ -340,3 +340,22 @@ def test_pictures_done_are_counted_on_a_terminal_and_nowhere_else(weights, tmp_p
         with pytest.raises(SystemExit) as done:
             app([*arguments, "--force"])
         assert done.value.code == 0 and ("3/3 [" in stream.getvalue()) == count
+
+
+@pytest.mark.parametrize("margin", [False, True])
+def test_half_precision_of_the_gray_changes_no_level_by_more_than_one(margin, weights, tmp_path, monkeypatch):
+    picture = photograph(tmp_path / "a.png", (90, 70))
+    if margin:
+        with Image.open(picture) as image:
+            image.paste("white", (0, 0, 90, 8))
+            image.paste("white", (0, 62, 90, 70))
+            image.paste("white", (0, 0, 8, 70))
+            image.paste("white", (82, 0, 90, 70))
+            image.save(picture)
+    seen = []
+    for least, name in ((2**24, "single"), (1, "half")):
+        monkeypatch.setattr(_flow, "HALVED", least)
+        assert run(picture, "--model", weights, "--out", tmp_path / name).exit_code == 0
+        seen.append(shown(tmp_path / name / "a.png"))
+    difference = np.abs(seen[0] - seen[1])
+    assert 0 < difference.max() <= 1 and np.ptp(seen[0], axis=2).max() > 20

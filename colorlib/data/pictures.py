@@ -233,7 +233,8 @@ def read(path, gray: bool = False, page: int = 1) -> Tensor:
     """
     gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
-        return _gray(to_srgb(image)) if gray else _tensor(to_srgb(image))
+        image = to_srgb(image, copy=False)
+        return _gray(image) if gray else _tensor(image)
 
 
 def _tensor(image: Image.Image) -> Tensor:

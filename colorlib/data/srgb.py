@@ -28,7 +28,7 @@ _RELATIVE = 1  # the rendering intent relative colorimetric
 _EXACT, _FINE = 0x0100, 0x0400  # LittleCMS's flags: every pixel in full; a finer table of colors
 
 
-def to_srgb(image: Image.Image) -> Image.Image:
+def to_srgb(image: Image.Image, copy: bool = True) -> Image.Image:
     """A picture as shown on a screen: upright, in sRGB of 8 bits, mode RGB, transparency put on white.
 
     The image is loaded and turned in place. It is converted by its color profile, relative colorimetric, or
@@ -42,7 +42,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
     are black. Where numbers of 32 bits would all fit in 8, or in 16, they are taken as such. Floats are light
     from 0 to 1; where some are larger, the largest finite one is white. Infinity is white, and what is no
     number black.
+
+    With ``copy`` False, what needs no change is the image itself, which ends where its file is closed.
     """
+    given = image
     name = getattr(image, "name", "the picture")
     tags = dict(getattr(image, "tag_v2", {}))
     key = image.info.get("transparency")
@@ -85,7 +88,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     if trouble is not None:
         _warn(f"{name} has a color profile that can't be used and is passed over: {trouble}")
     if alpha is None:
-        return image
+        return image.copy() if copy and image is given else image
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=alpha)
     return white
@@ -162,10 +165,10 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode == "LAB" and profile is None:
         source = ImageCms.createProfile("LAB")
     elif profile is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # no second copy of a large picture
     else:
         source = _opened(profile, {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode, "RGB"))
-    image = image if image.mode in ("CMYK", "LAB") else image.convert("RGB")
+    image = image if image.mode in ("CMYK", "LAB", "RGB") else image.convert("RGB")
     target = ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(source, target, image.mode, "RGB", _RELATIVE, _FINE)
     return ImageCms.applyTransform(image, transform)
