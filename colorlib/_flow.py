@@ -27,7 +27,7 @@ from colorlib.classic import strokes_of
 from colorlib.data import pairs, read
 from colorlib.data.margin import kept, levels, rows
 from colorlib.data.metadata import Metadata, read_metadata
-from colorlib.data.pictures import open_picture
+from colorlib.data.pictures import gray_tensor, open_picture
 from colorlib.data.saving import Job, save_image
 from colorlib.data.srgb import to_srgb
 from colorlib.models import Colorizer
@@ -169,15 +169,16 @@ class Work:
         picture.lost.update(picture.about.broken)
 
     def _read(self, picture: Picture) -> None:
-        picture.gray = read(picture.job.source, gray=True, page=picture.job.page)
+        with open_picture(picture.job.source, page=picture.job.page) as image:
+            large = image.width * image.height >= HALVED
+            image = to_srgb(image, copy=False)
+            picture.gray = gray_tensor(image, torch.float16 if large else torch.float32)
         if self.paper or self.sheet or picture.job.pairs:
             picture.levels = levels(picture.gray)
         if self.paper:
             picture.keep = kept(picture.levels)
         if not self.sheet and not picture.job.pairs:
             picture.levels = None
-        if picture.gray.numel() >= HALVED:
-            picture.gray = picture.gray.half()
 
     def _color(self, group: list[Picture], threads: int) -> None:
         """Color pictures of one size and save them; where it can't be done together, one by one."""

@@ -157,19 +157,19 @@ def test_a_stop_leaves_whole_files_and_names_no_others(place, weights, tmp_path,
 def test_few_pictures_are_in_memory_at_once(pixels, most, weights, tmp_path, monkeypatch):
     for number in range(20):
         photograph(tmp_path / "in" / f"{number:02}.png", seed=number)
-    held, seen, free, reading = set(), [], _flow.Picture.free, _flow.read
+    held, seen, free, reading = set(), [], _flow.Picture.free, _flow.Work._read
 
-    def counted(path, **how):
-        held.add(Path(path).name)
+    def counted(work, picture):
+        held.add(picture.job.source.name)
         seen.append(len(held))
-        return reading(path, **how)
+        reading(work, picture)
 
     def freed(picture):
         held.discard(picture.job.source.name)
         free(picture)
 
     monkeypatch.setattr(_flow, "PIXELS", pixels)
-    monkeypatch.setattr(_flow, "read", counted)
+    monkeypatch.setattr(_flow.Work, "_read", counted)
     monkeypatch.setattr(_flow.Picture, "free", freed)
     assert run(tmp_path / "in", "--model", weights, "--out", tmp_path / "out").exit_code == 0
     assert len(seen) == 20 and max(seen) <= most and not held

@@ -234,16 +234,16 @@ def read(path, gray: bool = False, page: int = 1) -> Tensor:
     gray = flag(gray, "gray")
     with open_picture(path, page=page) as image:
         image = to_srgb(image, copy=False)
-        return _gray(image) if gray else _tensor(image)
+        return gray_tensor(image) if gray else _tensor(image)
 
 
 def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
 
-def _gray(image: Image.Image) -> Tensor:
+def gray_tensor(image: Image.Image, dtype: torch.dtype = torch.float32) -> Tensor:
     """Gray of an image of RGB, a strip of rows at a time: a large picture's colors need much memory."""
-    gray = torch.empty(1, image.height, image.width)
+    gray = torch.empty(1, image.height, image.width, dtype=dtype)
     rows = max(1, _AT_ONCE // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
