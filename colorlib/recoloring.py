@@ -36,6 +36,8 @@ def transfer(
 
     try:
         rgb, other = read(picture), read(reference)
+        if (other.amax(0) - other.amin(0)).max() <= COLORLESS:
+            raise ValueError(f"{reference} has no colors to take: it is gray")
         if (rgb.amax(0) - rgb.amin(0)).max() <= COLORLESS:
             rgb = classic.match(rgb_to_gray(rgb), other)
         else:

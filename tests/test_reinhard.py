@@ -189,4 +189,7 @@ def test_the_command(tmp_path):
     assert run(app, ["transfer", gray, reference, "--out", out, "--force"]).exit_code == 0
     lab = rgb_to_lab(read(out))
     assert (lab[0] - rgb_to_lab(read(gray))[0]).abs().max() < 1 and lab[1:].abs().mean() > 5
+    said = run(app, ["transfer", rgb, gray, "--out", str(tmp_path / "none.png")])
+    assert said.exit_code == 1 and "has no colors to take" in said.output
+    assert not (tmp_path / "none.png").exists()
     assert "must end in" in run(app, ["transfer", gray, reference, "--out", str(tmp_path / "x")]).output
