@@ -295,8 +295,8 @@ HOSTILE = {
     "takes much memory at once": (_first("torch.ones(2**30)"), 7, "stopped with"),
     "takes memory bit by bit": (
         _first("import torch; a = []\nwhile len(a) < 500: a.append(torch.ones(2**20))"),
-        7,
-        "",
+        None,  # how much is lost depends on whether it is refused memory first or ended for it
+        "memory",
     ),
     "starts processes": (
         _first("import os, time\nfor k in range(60):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)"),
@@ -350,7 +350,7 @@ HOSTILE = {
         7,
         "OSError",
     ),
-    "writes many files": (_first("for k in range(20_000): open(str(k), 'w')"), 7, "wrote more than it may"),
+    "writes many files": (_first("for k in range(20_000): open(str(k), 'w')"), 7, "than it may"),
     "gives too much": (
         "import torch\ndef rgb_to_ycbcr(rgb):\n    return torch.zeros(1).expand(2**28)",
         7,
